@@ -1,0 +1,57 @@
+# make help lists the targets. Everything runs in .venv, which is made once and again only where the lock changes.
+
+# what a Python must have: 3.11 or newer, and what makes environments (Debian: the package python3-venv)
+SUITS := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p $(SUITS) && echo $$p && break; done)
+BIN := .venv/bin
+ARGS ?=
+
+# the dataset beside the checkout, where it is and nothing else is set
+ifeq ($(origin FASHION_MNIST_MIRROR),undefined)
+ifneq ($(wildcard ../shared/fashion-mnist/*.gz),)
+export FASHION_MNIST_MIRROR := $(abspath ../shared/fashion-mnist)
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format tensorboard lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: .venv/complete ## make .venv with the locked versions, where it is not made yet
+
+.venv/complete: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" && $(PYTHON) $(SUITS) || { echo "error: '$(PYTHON)' is no Python 3.11 or newer with venv and ensurepip; install one" \
+		"(on Debian and Ubuntu with python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "making .venv with the versions of requirements.lock: a few gigabytes, some minutes, once"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+train: .venv/complete ## train the CNN; ARGS="model=ann trainer.max_epochs=3" passes overrides
+	$(BIN)/python -m fmnist_lightning data=auto $(ARGS)
+
+test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+
+lint: .venv/complete ## check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/complete ## format, and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+tensorboard: .venv/complete ## browse the runs in outputs/
+	$(BIN)/tensorboard --logdir outputs $(ARGS)
+
+lock: ## write the versions of .venv to requirements.lock
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean: ## remove .venv and caches; outputs/ and data/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""A batch is one gather from a tensor in memory; the order of the images is a function of (seed, epoch)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
+
+
+class InMemory(Dataset[Batch]):
+    """Images and labels that answer a tensor of indices with a whole batch."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Batch:
+        return self.images[indices], self.labels[indices]
+
+
+class BatchIndices(Sampler[Tensor]):
+    """One tensor of indices per batch.
+
+    Args:
+        num_images: images to share out.
+        batch_size: indices per batch; the last batch may be shorter. In shuffled order a single left-over image
+            joins the batch before it, for batch normalization cannot learn from one image.
+        seed: of the order, which is a function of (seed, epoch); None keeps the images' own order.
+        rank: of this process; with `world_size` processes each image goes to one of them.
+        world_size: number of processes. In shuffled order up to world_size - 1 images sit out an epoch, other
+            ones each time: processes that train together must take equally many steps.
+    """
+
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int | None = None, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch, also of the first one after a resume."""
+        self.epoch = epoch
+
+    def _share(self) -> range:
+        even = self.num_images - self.num_images % self.world_size if self.seed is not None else self.num_images
+        return range(self.rank, even, self.world_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            order = torch.arange(self.num_images)
+        else:
+            # numpy mixes both numbers in full; torch's CPU generator keeps the low 32 bits of a seed
+            order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(self.num_images))
+        share = self._share()
+        order = order[share.start : share.stop : share.step]
+        for i in range(len(self)):
+            stop = (i + 1) * self.batch_size if i + 1 < len(self) else len(order)
+            yield order[i * self.batch_size : stop]
+
+    def __len__(self) -> int:
+        whole, left_over = divmod(len(self._share()), self.batch_size)
+        joins = self.seed is not None and left_over == 1 and whole > 0
+        return whole + (left_over > 0 and not joins)

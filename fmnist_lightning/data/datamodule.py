@@ -1,0 +1,181 @@
+"""How images become batches: one uint8 tensor in memory, one gather per batch, normalised on the model's device.
+
+Decides the split, the normalisation and the augmentation. No worker processes: a gather of 512 images takes
+less time than handing them from one process to another.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fmnist_lightning.data import archives, synthetic
+from fmnist_lightning.data.batches import Batch, BatchIndices, InMemory
+from fmnist_lightning.limits import require
+
+DRAWN = "drawn garments, NOT Fashion-MNIST"
+CROP_PADDING = 2  # pixels on each side before the random crop
+
+
+class FashionMNISTData(pl.LightningDataModule):
+    """Fashion-MNIST, or drawn garments in its place, split into train, val and test.
+
+    Args:
+        source: `fashion_mnist`, `synthetic`, or `auto`: the drawn garments where the dataset is out of reach.
+        root: folder of the archives, and of what is fetched or drawn.
+        mirrors: folders or URLs that hold the archives, tried after the environment's FASHION_MNIST_MIRROR.
+        batch_size: images per step and device.
+        val_fraction: share of the training images, the same of each class, that validates.
+        split_seed: seed of the split; another one than the run's.
+        augment: random horizontal flip and 2-pixel crop of the training batches.
+        num_train: number of drawn training images, before the split.
+        num_test: number of drawn test images.
+
+    After `setup`, `images` and `labels` hold {train, val, test}, and `facts` what a summary says of the data.
+    """
+
+    class_names = archives.CLASS_NAMES
+
+    def __init__(
+        self,
+        source: str = "fashion_mnist",
+        root: str = "data",
+        mirrors: list[str] | tuple[str, ...] = (),
+        batch_size: int = 512,
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        augment: bool = False,
+        num_train: int = 60_000,
+        num_test: int = 10_000,
+    ) -> None:
+        super().__init__()
+        require(data__source=source, data__root=root, data__mirrors=mirrors, data__batch_size=batch_size)
+        require(data__val_fraction=val_fraction, data__split_seed=split_seed, data__augment=augment)
+        require(data__num_train=num_train, data__num_test=num_test)
+        self.source, self.root, self.mirrors = source, Path(root).expanduser(), list(mirrors)
+        self.batch_size, self.val_fraction, self.split_seed = batch_size, val_fraction, split_seed
+        self.augment, self.num_train, self.num_test = augment, num_train, num_test
+        self.seed = 0  # of the order of the images; `order_by` sets it
+        self.images: dict[str, Tensor] = {}
+        self.labels: dict[str, Tensor] = {}
+        self.facts: dict[str, Any] = {}
+        self.mean = self.std = 0.0
+
+    def order_by(self, seed: int) -> None:
+        """Sets the seed of the order of the training images: each epoch's is a function of (seed, epoch) alone."""
+        self.seed = seed
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads (fetches, draws) the images once and splits them; each later call finds them in memory."""
+        if self.images:
+            return
+        name, (train_images, train_labels, test_images, test_labels) = self._read()
+        train, val = stratified_split(train_labels, self.val_fraction, self.split_seed)
+        self.images = {"train": train_images[train], "val": train_images[val], "test": test_images}
+        self.labels = {"train": train_labels[train], "val": train_labels[val], "test": test_labels}
+        self.mean, self.std = mean_and_std(self.images["train"])
+        self.facts = {
+            "data": name,
+            "data_note": DRAWN if name == "synthetic" else None,
+            "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
+            "split": {stage: len(labels) for stage, labels in self.labels.items()},
+            "split_sha256": _sha256(train, val),
+        }
+
+    def _read(self) -> tuple[str, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        if self.source != "synthetic":
+            try:
+                return "fashion_mnist", archives.load(self.root, self.mirrors)
+            except archives.UnreachableError as error:
+                if self.source != "auto":
+                    raise
+                print(f"\n*** {error}\n*** TRAINING ON {DRAWN.upper()} INSTEAD ***\n", flush=True)
+        return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches in an order that changes with the epoch; on several devices each takes its share."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches in the split's order; on several devices each takes its share."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches in the official order."""
+        return self._loader("test")
+
+    def _loader(self, stage: str, shuffle: bool = False) -> DataLoader[Batch]:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        images = InMemory(self.images[stage], self.labels[stage])
+        order = BatchIndices(len(images), self.batch_size, self.seed if shuffle else None, rank, world)
+        return DataLoader(images, sampler=order, batch_size=None)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turns uint8 images (N, 28, 28) into normalised float32 images (N, 1, 28, 28), on the model's device."""
+        images, labels = batch
+        images = images.unsqueeze(1)
+        if self.augment and self.trainer is not None and self.trainer.training:
+            images = augment(images)
+        return (images.float() - 255 * self.mean) / (255 * self.std), labels
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs to treat other images as this run's were: pixel mean and deviation in [0, 1]."""
+        return {"mean": self.mean, "std": self.std, "split_sha256": self.facts["split_sha256"]}
+
+
+def stratified_split(labels: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Splits so that each class gives the same share to validation.
+
+    Args:
+        labels: (N,) int64.
+        val_fraction: share of each class, rounded to whole images, at least one on either side.
+        seed: of the choice; the same on every platform.
+
+    Returns:
+        Ascending indices of the training and of the validation images.
+
+    Raises:
+        ValueError: a class has fewer than two images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    val = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = (labels == label).nonzero().squeeze(1)
+        if len(members) < 2:
+            raise ValueError(f"class {int(label)} has {len(members)} image; a split needs two of each")
+        num_val = min(max(round(len(members) * val_fraction), 1), len(members) - 1)
+        val[members[torch.randperm(len(members), generator=generator)[:num_val]]] = True
+    return (~val).nonzero().squeeze(1), val.nonzero().squeeze(1)
+
+
+def mean_and_std(images: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of uint8 pixels, scaled to [0, 1]; exact, from counts of the 256 values."""
+    counts = images.flatten().bincount(minlength=256).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts @ values) / counts.sum()
+    std = ((counts @ (values - mean) ** 2) / counts.sum()).sqrt()
+    return mean.item(), std.item()
+
+
+def augment(images: Tensor) -> Tensor:
+    """Flips half of the images (N, 1, 28, 28) and crops each at random after padding by 2 black pixels."""
+    num, _, height, width = images.shape
+    flip = torch.rand(num, 1, 1, 1, device=images.device) < 0.5
+    images = torch.where(flip, images.flip(-1), images)
+    padded = torch.nn.functional.pad(images, [CROP_PADDING] * 4)
+    top, left = torch.randint(2 * CROP_PADDING + 1, (2, num, 1, 1), device=images.device)
+    rows = top + torch.arange(height, device=images.device).view(1, -1, 1)  # (N, 28, 1)
+    columns = left + torch.arange(width, device=images.device).view(1, 1, -1)  # (N, 1, 28)
+    which = torch.arange(num, device=images.device).view(-1, 1, 1)
+    return padded[which, 0, rows, columns].unsqueeze(1)
+
+
+def _sha256(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

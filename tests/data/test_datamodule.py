@@ -1,0 +1,161 @@
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.data.batches import BatchIndices
+from fmnist_lightning.data.datamodule import augment, mean_and_std, stratified_split
+
+
+def test_the_split_is_stratified_disjoint_and_complete():
+    labels = torch.arange(1000) % 10
+    train, val = stratified_split(labels, val_fraction=0.2, seed=0)
+    assert labels[train].bincount().tolist() == [80] * 10
+    assert labels[val].bincount().tolist() == [20] * 10
+    assert sorted([*train.tolist(), *val.tolist()]) == list(range(1000))
+
+
+def test_the_split_depends_on_its_own_seed_alone():
+    labels = torch.arange(100) % 10
+    torch.manual_seed(1)
+    train, _ = stratified_split(labels, 0.2, seed=0)
+    torch.manual_seed(2)
+    assert torch.equal(train, stratified_split(labels, 0.2, seed=0)[0])
+    assert not torch.equal(train, stratified_split(labels, 0.2, seed=1)[0])
+
+
+def test_a_class_too_small_to_split_is_refused():
+    with pytest.raises(ValueError, match="class 3 has 1 image"):
+        stratified_split(torch.tensor([0, 0, 3]), 0.2, seed=0)
+
+
+def test_the_facts_tell_other_images_and_other_splits_apart(data_root):
+    def facts(**changes):
+        settings = {"source": "synthetic", "root": str(data_root), "num_train": 400, "num_test": 100} | changes
+        data = FashionMNISTData(**settings)
+        data.setup()
+        return data.facts
+
+    same, split, images = facts(), facts(split_seed=1), facts(num_train=390)
+    assert same == facts()
+    assert split["data_sha256"] == same["data_sha256"]
+    assert split["split_sha256"] != same["split_sha256"]
+    assert images["data_sha256"] != same["data_sha256"]
+    assert same["split"] == {"train": 320, "val": 80, "test": 100}
+
+
+def test_an_epoch_shows_each_training_image_once_with_one_gather_per_batch(tiny):
+    gathers = []
+    loader = tiny.train_dataloader()
+    plain = loader.dataset.__class__.__getitem__
+
+    class Counting(loader.dataset.__class__):
+        def __getitem__(self, indices):
+            gathers.append(indices)
+            return plain(self, indices)
+
+    loader.dataset.__class__ = Counting
+    batches = list(loader)
+    assert [len(labels) for _, labels in batches] == [64] * 5
+    assert len(gathers) == len(loader) == 5
+    assert sorted(torch.cat(gathers).tolist()) == list(range(320))
+    assert batches[0][0].dtype == torch.uint8
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        indices = BatchIndices(100, 10, seed=seed)
+        indices.set_epoch(epoch)
+        return torch.cat(list(indices)).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+    assert order(2, 3) != order(3, 2)
+    assert order(0, 0) != order(4096, 0) != order(2**32 - 1, 0)
+
+
+def test_a_single_left_over_image_joins_the_batch_before_it():
+    def sizes(*arguments):
+        indices = BatchIndices(*arguments)
+        batches = list(indices)
+        assert len(batches) == len(indices)
+        assert sorted(torch.cat(batches).tolist()) == list(range(arguments[0]))
+        return [len(batch) for batch in batches]
+
+    assert sizes(9, 4, 0) == [4, 5]
+    assert sizes(10, 4, 0) == [4, 4, 2]
+    assert sizes(8, 4, 0) == [4, 4]
+    assert sizes(1, 4, 0) == [1]
+    assert sizes(3, 1, 0) == [1, 1, 1]
+    assert sizes(9, 4, None) == [4, 4, 1]  # in the images' own order nothing is learned
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+def test_processes_share_the_images_out(world_size):
+    shuffled = [list(BatchIndices(100, 8, 0, rank, world_size)) for rank in range(world_size)]
+    assert len({len(batches) for batches in shuffled}) == 1  # equal numbers of steps
+    seen = [index for batches in shuffled for index in torch.cat(batches).tolist()]
+    assert len(seen) == len(set(seen)) == 100 - 100 % world_size
+    ordered = [list(BatchIndices(100, 8, None, rank, world_size)) for rank in range(world_size)]
+    assert sorted(i for batches in ordered for i in torch.cat(batches).tolist()) == list(range(100))
+    assert [len(b) for b in shuffled] == [len(BatchIndices(100, 8, 0, r, world_size)) for r in range(world_size)]
+
+
+def test_batches_are_normalised_by_the_training_split(tiny):
+    images, _ = tiny.on_after_batch_transfer((tiny.images["train"], tiny.labels["train"]), 0)
+    assert images.shape == (320, 1, 28, 28)
+    assert images.mean().item() == pytest.approx(0, abs=1e-4)
+    assert images.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_mean_and_std_are_those_of_the_pixels():
+    images = torch.randint(0, 256, (50, 28, 28), dtype=torch.uint8)
+    mean, std = mean_and_std(images)
+    assert mean == pytest.approx((images.double() / 255).mean().item())
+    assert std == pytest.approx((images.double() / 255).std(unbiased=False).item())
+
+
+def test_augmentation_flips_half_and_shifts_by_at_most_two_pixels():
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    image[0, 0, 10, 5] = 200
+    changed = augment(image.expand(500, 1, 28, 28))
+    assert changed.shape == (500, 1, 28, 28)
+    assert changed.dtype == torch.uint8
+    where = changed.squeeze(1).nonzero()
+    assert len(where) == 500  # the pixel is never lost, never doubled
+    rows, columns = where[:, 1], where[:, 2]
+    assert set(rows.tolist()) == {8, 9, 10, 11, 12}
+    assert set(columns.tolist()) == {3, 4, 5, 6, 7, 20, 21, 22, 23, 24}
+    assert 200 < (columns > 14).sum().item() < 300
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+def test_only_training_batches_are_augmented(tiny):
+    tiny.augment = True
+    batch = (tiny.images["train"][:50], tiny.labels["train"][:50])
+    tiny.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
+    tiny.trainer.validating = True
+    plain, _ = tiny.on_after_batch_transfer(batch, 0)
+    tiny.trainer.training = True
+    changed, _ = tiny.on_after_batch_transfer(batch, 0)
+    assert not torch.equal(plain, changed)
+    tiny.trainer.testing = True
+    assert torch.equal(plain, tiny.on_after_batch_transfer(batch, 0)[0])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("batch_size", 0),
+        ("val_fraction", 1.0),
+        ("split_seed", -1),
+        ("augment", 1),
+        ("source", "mnist"),
+        ("mirrors", "x"),
+    ],
+)
+def test_bad_arguments_are_refused_by_their_overrides_name(argument, value):
+    with pytest.raises(ValueError, match=rf"data\.{argument}="):
+        FashionMNISTData(**{argument: value})

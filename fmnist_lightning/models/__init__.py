@@ -1,0 +1,8 @@
+"""The networks of the study. A third model is one file here, one name below and one yaml in conf/model/."""
+
+from fmnist_lightning.models.ann import ANN
+from fmnist_lightning.models.classifier import Classifier
+from fmnist_lightning.models.cnn import CNN
+from fmnist_lightning.models.schedulers import cosine
+
+__all__ = ["ANN", "CNN", "Classifier", "cosine"]

@@ -1,0 +1,140 @@
+import lightning.pytorch as pl
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fmnist_lightning.models import ANN, CNN, cosine
+from fmnist_lightning.training import ADVICE
+
+
+def test_the_anns_parameters_are_the_studys():
+    assert ANN(batch_norm=False).num_parameters == 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10 == 109_386
+    assert ANN().num_parameters == 109_578
+    assert ANN(hidden=()).num_parameters == 7_850
+
+
+def test_the_cnns_parameters_are_those_of_its_docstring():
+    assert CNN().num_parameters == 421_866
+    assert CNN(batch_norm=False).num_parameters == 421_642
+    assert CNN(head=()).num_parameters == 288 + 18_432 + 192 + 3136 * 10 + 10
+    for number in ("421,866", "421,642"):
+        assert number in CNN.__doc__
+    assert "109,386" in ANN.__doc__
+    assert "109,578" in ANN.__doc__
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ANN(),
+        ANN(hidden=(32,), batch_norm=False),
+        CNN(),
+        CNN(filters=(4,), kernel_size=1, head=()),
+        CNN(filters=(4, 4, 4, 4), batch_norm=False),
+        CNN(kernel_size=5, padding="valid"),
+        CNN(filters=(4, 8, 8), kernel_size=3, padding="valid"),
+    ],
+)
+def test_images_become_one_row_of_logits_each(model):
+    assert model.eval()(torch.randn(3, 1, 28, 28)).shape == (3, 10)
+
+
+def kinds(model: nn.Module) -> list[str]:
+    return [type(layer).__name__ for layer in model.network]
+
+
+def test_the_layers_are_the_studys():
+    block = ["Linear", "ReLU", "Dropout"]
+    assert kinds(ANN(batch_norm=False)) == ["Flatten", *block, *block, "Linear"]
+    assert kinds(ANN())[1:5] == ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
+    block = ["Conv2d", "BatchNorm2d", "MaxPool2d", "ReLU", "Dropout"]
+    assert kinds(CNN()) == [*block, *block, "Flatten", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    assert all(layer.p == 0.25 for model in (ANN(), CNN()) for layer in model.network if isinstance(layer, nn.Dropout))
+
+
+def test_pooling_before_relu_is_the_studys_relu_before_pooling():
+    maps = torch.randn(2, 3, 28, 28, requires_grad=True)
+    ours, studys = F.relu(F.max_pool2d(maps, 2)), F.max_pool2d(F.relu(maps), 2)
+    assert torch.equal(ours, studys)
+    weight = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((out * weight).sum(), maps)[0] for out in (ours, studys)]
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize(
+    ("model", "argument", "value"),
+    [
+        (ANN, "dropout", 1.5),
+        (CNN, "dropout", -0.1),
+        (CNN, "filters", []),
+        (CNN, "filters", [32, 0]),
+        (CNN, "kernel_size", 2),
+        (CNN, "padding", "full"),
+        (CNN, "head", [1.5]),
+        (ANN, "hidden", 128),
+        (ANN, "batch_norm", "yes"),
+        (ANN, "adam_lr", 0),
+    ],
+)
+def test_bad_arguments_are_refused_by_their_overrides_name(model, argument, value):
+    with pytest.raises(ValueError, match=rf"model\.{argument}=.*: must be "):
+        model(**{argument: value})
+
+
+def test_maps_that_shrink_to_nothing_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"model\.filters=\[4, 4, 4\].*padding=valid; use fewer blocks"):
+        CNN(filters=(4, 4, 4), kernel_size=5, padding="valid")
+
+
+def trained(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int = 2) -> pl.Trainer:
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, **quiet)
+    trainer.fit(model, datamodule=data)
+    return trainer
+
+
+@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
+@pytest.mark.parametrize("model", [ANN, CNN])
+def test_a_model_alone_learns_with_the_studys_optimizer(model, tiny):
+    learner = model()
+    trainer = trained(learner, tiny)
+    (optimizer,) = trainer.optimizers
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert optimizer.param_groups[0]["lr"] == {ANN: 0.003, CNN: 0.001}[model]
+    assert trainer.callback_metrics["train/accuracy"] > 0.2  # guessing gives 0.1
+    trainer.test(learner, datamodule=tiny, verbose=False)
+    assert 0.1 < trainer.callback_metrics["test/accuracy"] <= 1
+
+
+@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
+def test_the_logged_means_weigh_every_image_the_same(tiny):
+    torch.manual_seed(0)
+    model = ANN(dropout=0.0, batch_norm=False)
+    trainer = trained(model, tiny, epochs=1)
+    images, labels = tiny.on_after_batch_transfer((tiny.images["val"], tiny.labels["val"]), 0)
+    with torch.no_grad():
+        logits = model.eval()(images)
+    assert len(labels) % tiny.batch_size != 0  # a last, shorter batch
+    assert trainer.callback_metrics["val/loss"].item() == pytest.approx(
+        F.cross_entropy(logits, labels).item(), rel=1e-5
+    )
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    assert trainer.callback_metrics["val/accuracy"].item() == pytest.approx(accuracy)
+
+
+def test_cosine_ends_at_its_lowest_rate():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = cosine(optimizer, total_steps=10, eta_min=0.01)
+    rates = []
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.01)

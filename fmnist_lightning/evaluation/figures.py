@@ -1,0 +1,125 @@
+"""The pictures, as PNG bytes: the study's confusion matrix and curves, and the worst mistakes.
+
+Each comes in two colour schemes, for a light and for a dark page.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+LIGHT = {
+    "figure.facecolor": "#ffffff",
+    "axes.facecolor": "#ffffff",
+    "text.color": "#1c2128",
+    "grid.color": "#d8dee4",
+}
+DARK = {
+    "figure.facecolor": "#161b22",
+    "axes.facecolor": "#161b22",
+    "text.color": "#e6edf3",
+    "grid.color": "#30363d",
+}
+TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: apart for colour-blind readers, visible on both grounds
+DPI = 110
+
+
+class Pictures:
+    """Draws in one colour scheme.
+
+    Args:
+        dark: for a dark page.
+    """
+
+    def __init__(self, dark: bool = False) -> None:
+        scheme = DARK if dark else LIGHT
+        self.text = scheme["text.color"]
+        self.style: dict[Any, Any] = {
+            **scheme,
+            "savefig.facecolor": scheme["figure.facecolor"],
+            **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), self.text),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "font.size": 10,
+        }
+        self.shades = "cividis" if dark else "Blues"
+
+    def confusion_matrix(self, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> bytes:
+        """Counts, and below each its share of the row (of the images of that class), which also is its shade."""
+        matrix = np.asarray(counts)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        with rc_context(self.style):
+            figure = Figure(figsize=(8.2, 7.6), layout="constrained")
+            axes = figure.subplots()
+            image = axes.imshow(shares, cmap=self.shades, vmin=0, vmax=1)
+            for (row, column), share in np.ndenumerate(shares):
+                red, green, blue, _ = image.cmap(share)
+                dark_cell = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
+                words = f"{matrix[row, column]}\n{share:.1%}" if matrix[row, column] else "0"
+                colour = "#ffffff" if dark_cell else "#1c2128"
+                axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=colour)
+            axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
+            axes.set_yticks(range(len(class_names)), class_names)
+            axes.set(
+                xlabel="predicted",
+                ylabel="true",
+                title="Confusion matrix: counts and shares of each true class",
+            )
+            figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+            return _png(figure)
+
+    def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int) -> bytes:
+        """`measure` (accuracy or loss) of training and validation by epoch, the chosen epoch marked."""
+        epochs = [row["epoch"] for row in rows]
+        with rc_context(self.style):
+            figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+            axes: Axes = figure.subplots()
+            for stage, colour in (("train", TRAIN), ("val", VAL)):
+                values = [row[f"{stage}/{measure}"] for row in rows]
+                axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=_LEGEND[stage])
+            axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"chosen epoch {best_epoch}")
+            axes.set(xlabel="epoch", ylabel=_UNIT[measure], title=f"{measure.capitalize()} by epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.6)
+            axes.legend(frameon=False)
+            return _png(figure)
+
+    def mistakes(
+        self,
+        images: Tensor,
+        indices: Tensor,
+        labels: Tensor,
+        probabilities: Tensor,
+        class_names: Sequence[str],
+    ) -> bytes:
+        """A grid of test images with their index, true class, and the class predicted instead with its share."""
+        columns = 6
+        num_rows = max(1, -(-len(indices) // columns))
+        with rc_context(self.style):
+            figure = Figure(figsize=(columns * 1.55, 0.35 + num_rows * 2.0), layout="constrained")
+            grid = figure.subplots(num_rows, columns, squeeze=False).ravel()
+            for axes in grid:
+                axes.set_axis_off()
+            for axes, index in zip(grid, indices.tolist(), strict=False):
+                share, predicted = probabilities[index].max(dim=0)
+                axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255)
+                true, instead = class_names[int(labels[index])], class_names[int(predicted)]
+                axes.set_title(f"#{index} {true}\ntaken for\n{instead} {share:.0%}", fontsize=7.5)
+            figure.suptitle("Worst mistakes: the least probability given to the true class")
+            return _png(figure)
+
+
+_LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
+_UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

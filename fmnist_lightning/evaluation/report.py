@@ -1,0 +1,79 @@
+"""The report of one run: report.html, the pictures and the classification report, by file name."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from fmnist_lightning.evaluation.figures import Pictures
+from fmnist_lightning.evaluation.scores import confused_pairs, report_text, worst_mistakes
+
+PICTURES = ("confusion_matrix", "accuracy", "loss", "mistakes")
+
+
+def build_report(
+    summary: Mapping[str, Any],
+    epochs: Sequence[dict[str, float]],
+    predictions: tuple[Tensor, Tensor],
+    images: Tensor,
+    class_names: Sequence[str],
+) -> dict[str, str | bytes]:
+    """Makes every file of the report.
+
+    Args:
+        summary: the run's.
+        epochs: a row per epoch: epoch, train/loss, train/accuracy, val/loss, val/accuracy.
+        predictions: labels (N,) and probabilities (N, 10) of the test images.
+        images: the test images (N, 28, 28) uint8.
+        class_names: by label.
+
+    Returns:
+        Contents by name; report.html holds all of them in itself.
+    """
+    labels, probabilities = predictions
+    light, dark = (
+        _draw(Pictures(dark), summary, epochs, labels, probabilities, images, class_names) for dark in (False, True)
+    )
+    environment = Environment(
+        loader=PackageLoader("fmnist_lightning.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        summary=summary,
+        epochs=epochs,
+        pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
+        names=class_names,
+        pictures={name: (_data_url(light[name]), _data_url(dark[name])) for name in PICTURES},
+    )
+    return {
+        "report.html": page,
+        "classification_report.txt": report_text(labels, probabilities.argmax(dim=1), class_names),
+        **{f"{name}.png": light[name] for name in PICTURES},
+    }
+
+
+def _draw(
+    pictures: Pictures,
+    summary: Mapping[str, Any],
+    epochs: Sequence[dict[str, float]],
+    labels: Tensor,
+    probabilities: Tensor,
+    images: Tensor,
+    class_names: Sequence[str],
+) -> dict[str, bytes]:
+    worst = worst_mistakes(labels, probabilities)
+    return {
+        "confusion_matrix": pictures.confusion_matrix(summary["test"]["confusion_matrix"], class_names),
+        "accuracy": pictures.curve(epochs, "accuracy", summary["best_epoch"]),
+        "loss": pictures.curve(epochs, "loss", summary["best_epoch"]),
+        "mistakes": pictures.mistakes(images, worst, labels, probabilities, class_names),
+    }
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,97 @@
+"""The numbers: every score of a run, from all of its predictions at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import classification_report
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+Scores = dict[str, Any]
+
+
+def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
+    """Scores predictions.
+
+    Args:
+        logits: (N, C) float32.
+        labels: (N,) int64.
+        class_names: C names, by label.
+
+    Returns:
+        loss: mean cross-entropy in nats; accuracy; calibration_error: expected calibration error over 15 bins
+        (Guo et al. 2017); macro and weighted: {precision, recall, f1}, the means over classes, plain and by
+        support; per_class: [{label, name, precision, recall, f1, support}]; confusion_matrix: rows true,
+        columns predicted, counts. A precision, recall or F1 without any case counts as 0.
+    """
+    num_classes = len(class_names)
+    averages = {
+        average: {
+            "precision": multiclass_precision(logits, labels, num_classes, average=average),
+            "recall": multiclass_recall(logits, labels, num_classes, average=average),
+            "f1": multiclass_f1_score(logits, labels, num_classes, average=average),
+        }
+        for average in ("macro", "weighted", "none")
+    }
+    per_class = averages.pop("none")
+    support = labels.bincount(minlength=num_classes)
+    return {
+        "loss": _number(F.cross_entropy(logits, labels)),
+        "accuracy": _number(multiclass_accuracy(logits, labels, num_classes, average="micro")),
+        "calibration_error": _number(multiclass_calibration_error(logits.softmax(1), labels, num_classes, n_bins=15)),
+        **{average: {name: _number(value) for name, value in means.items()} for average, means in averages.items()},
+        "per_class": [
+            {
+                "label": label,
+                "name": name,
+                **{measure: _number(values[label]) for measure, values in per_class.items()},
+                "support": int(support[label]),
+            }
+            for label, name in enumerate(class_names)
+        ],
+        "confusion_matrix": multiclass_confusion_matrix(logits, labels, num_classes).tolist(),
+    }
+
+
+def _number(value: Tensor) -> float:
+    return round(value.item(), 6)  # float32 holds no more
+
+
+def report_text(labels: Tensor, predicted: Tensor, class_names: Sequence[str]) -> str:
+    """scikit-learn's classification report with four digits."""
+    text: str = classification_report(
+        labels.numpy(),
+        predicted.numpy(),
+        labels=range(len(class_names)),
+        target_names=list(class_names),
+        digits=4,
+        zero_division=0,  # the number that it prints by default, without the warning
+    )
+    return text
+
+
+def confused_pairs(confusion_matrix: Sequence[Sequence[int]], num: int = 5) -> list[tuple[int, int, int]]:
+    """The most frequent mistakes: (true label, predicted label, count), most frequent first."""
+    counts = [
+        (true, predicted, count)
+        for true, row in enumerate(confusion_matrix)
+        for predicted, count in enumerate(row)
+        if true != predicted and count > 0
+    ]
+    return sorted(counts, key=lambda pair: -pair[2])[:num]
+
+
+def worst_mistakes(labels: Tensor, probabilities: Tensor, num: int = 24) -> Tensor:
+    """Indices of the wrong predictions that gave the true class the least probability, worst first."""
+    of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+    wrong = (probabilities.argmax(dim=1) != labels).nonzero().squeeze(1)
+    return wrong[torch.argsort(of_truth[wrong], stable=True)[:num]]

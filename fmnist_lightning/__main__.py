@@ -1,0 +1,66 @@
+"""The command line: compose, check, hand over. Imports no torch before the configuration is known to be good."""
+
+import logging
+import sys
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lightning.config import CONF, CONFIG_NAME, check
+from fmnist_lightning.errors import one_line, wants_trace
+
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+log = logging.getLogger(__name__)
+_failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
+
+
+def main() -> None:
+    """Runs what the command line asks for; exits with 0 only where every run was completed."""
+    arguments = get_args_parser().parse_args()
+    only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
+    if not only_asks:
+        try:
+            check(arguments.overrides, arguments.multirun, arguments.config_dir, runs_here=not arguments.cfg)
+        except (ValueError, HydraException, OmegaConfBaseException) as error:
+            if wants_trace():
+                raise
+            sys.exit(f"error: {one_line(error)}")
+    _run()
+    if _failed:
+        sys.exit(1)
+
+
+@hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")
+def _run(cfg: DictConfig) -> None:
+    """One run. What goes wrong is told in one line, and its trace kept in the run's log."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    try:
+        from fmnist_lightning.training import show, train
+
+        summary = train(cfg, folder, list(settings.overrides.task))
+    except KeyboardInterrupt:
+        print(f"interrupted\nrun: {folder}", flush=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
+        if wants_trace():
+            raise
+        _failed.append(folder)
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"run: {folder}", flush=True)
+        return
+    if summary:
+        show(summary, folder)
+        if summary["status"] == "interrupted":
+            sys.exit(INTERRUPTED)  # a sweep ends here too
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What this project adds to Lightning's callbacks: one row of numbers an epoch, and one line of them on screen."""
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fmnist_lightning.models import Classifier
+from fmnist_lightning.runs import Run
+
+
+def epoch_means(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, float]:
+    """Losses and accuracies of the epoch that ends; called on every process, for the means go over all of them.
+
+    Lightning calls a callback's `on_train_epoch_end` before the module's, which logs the training means: they are
+    taken from the module.
+    """
+    assert isinstance(model, Classifier)
+    return {
+        "train/loss": model.train_loss.compute().item(),
+        "train/accuracy": model.train_accuracy.compute().item(),
+        "val/loss": trainer.callback_metrics["val/loss"].item(),
+        "val/accuracy": trainer.callback_metrics["val/accuracy"].item(),
+    }
+
+
+class EpochMetrics(Callback):
+    """Writes metrics.csv, a row per epoch counted from 1, and the same row to every logger at that epoch.
+
+    The rows are part of each checkpoint, so that a run that goes on from one goes on with its rows.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.lr = 0.0  # at the epoch's first step
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the learning rate that the epoch starts with."""
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the row."""
+        metrics = epoch_means(trainer, pl_module)
+        epoch = trainer.current_epoch + 1
+        self.rows.append({"epoch": epoch, "step": trainer.global_step, **metrics, "lr": self.lr})
+        if trainer.is_global_zero:
+            Run(trainer.default_root_dir).write_metrics(self.rows)
+        for logger in trainer.loggers:
+            logger.log_metrics({**metrics, "lr": self.lr}, step=epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the rows of a checkpoint."""
+        self.rows = state_dict["rows"]
+
+
+class EpochProgress(Callback):
+    """One bar over all steps of the run with the time left, and above it a line for each finished epoch."""
+
+    def __init__(self) -> None:
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
+        self.started = 0.0
+        self.lowest = float("inf")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the bar, on the first process alone."""
+        if not trainer.is_global_zero:
+            return
+        console = Console(highlight=False)
+        steps = int(trainer.num_training_batches)
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("at most"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=steps * (trainer.max_epochs or 1), completed=trainer.global_step)
+        self.bar.start()
+        self.bar.console.print("[bold]  epoch   train loss  accuracy    val loss  accuracy    seconds[/bold]")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock of the epoch."""
+        self.started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Moves the bar."""
+        if self.bar is not None:
+            self.bar.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the epoch's line, marked where its validation loss is the lowest so far."""
+        train_loss, train_accuracy, val_loss, val_accuracy = epoch_means(trainer, pl_module).values()
+        if self.bar is None:
+            return
+        mark = "[green]*[/green]" if val_loss < self.lowest else " "
+        self.lowest = min(self.lowest, val_loss)
+        self.bar.console.print(
+            f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<2} {train_loss:>12.4f} {train_accuracy:>9.4f}"
+            f" {val_loss:>11.4f} {val_accuracy:>9.4f} {mark} {time.monotonic() - self.started:>8.1f}"
+        )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the bar away; the lines stay."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Takes the bar away before the message is printed."""
+        if self.bar is not None:
+            self.bar.stop()

@@ -1,0 +1,89 @@
+"""Scores a run's best checkpoint again: python -m fmnist_lightning.evaluate run=DIR [data.root=DIR] [accelerator=cpu].
+
+Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
+"""
+
+import sys
+from pathlib import Path
+
+from fmnist_lightning.config import read_arguments
+from fmnist_lightning.devices import check_device
+from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.limits import LIMITS
+from fmnist_lightning.runs import Run
+
+# a sum of float32 in another order, on another device, moves the loss by less and at most a few of 10,000 images
+TOLERANCE = 5e-4
+
+
+def main() -> None:
+    """Runs the command."""
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(__doc__)
+        return
+    try:
+        sys.exit(evaluate(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if wants_trace():
+            raise
+        sys.exit(f"error: {one_line(error)}")
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Scores a run again.
+
+    Args:
+        arguments: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME.
+
+    Returns:
+        0 where validation and test scores agree with the summary, else 1.
+
+    Raises:
+        ValueError: an unknown argument, a folder that is no run, a run without scores, or other images than its own.
+    """
+    given = read_arguments(arguments, {"run": None, "data.root": None, "accelerator": "auto"})
+    if given["run"] is None:
+        raise ValueError("run=DIR is missing: the folder that a run's last line names")
+    if not LIMITS["trainer.accelerator"].holds(given["accelerator"]):
+        raise ValueError(f"accelerator={given['accelerator']}: must be {LIMITS['trainer.accelerator'].allowed}")
+    check_device(given["accelerator"] or "auto")
+    run = Run.existing(given["run"])
+    cfg, summary = run.read_config(), run.read_summary()
+    if "test" not in summary:
+        raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
+
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from fmnist_lightning.evaluation import score
+    from fmnist_lightning.evaluation.terminal import print_scores
+    from fmnist_lightning.training import test
+
+    # the source that the run found, where it was to choose
+    root = given["data.root"] or cfg.data.root
+    data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
+    data.setup()
+    for fingerprint in ("data_sha256", "split_sha256"):
+        if data.facts[fingerprint] != summary[fingerprint]:
+            raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
+    model, _ = run.load_best()
+    val, logits = test(model, data, cfg.trainer.precision, given["accelerator"] or "auto")
+    scores = score(logits, data.labels["test"], data.class_names)
+    print_scores(scores, data.class_names, Console(highlight=False))
+    differences = {
+        f"{stage} {name}": (again[name], summary[stage][name])
+        for stage, again in (("val", val), ("test", scores))
+        for name in ("loss", "accuracy")
+    }
+    for name, (again, before) in differences.items():
+        print(f"{name:>13} {again:.4f}, in summary.json {before:.4f}")
+    agrees = all(abs(again - before) <= TOLERANCE for again, before in differences.values())
+    print("agrees with its summary" if agrees else "DOES NOT AGREE with its summary")
+    print(f"run: {Path(run.folder)}")
+    return 0 if agrees else 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The run folder: its names, its config, its summary, its model. The only file that knows the layout."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_lightning.files import write_whole
+
+if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
+    from torch import Tensor
+
+    from fmnist_lightning.models import Classifier
+
+SUMMARY = "summary.json"
+
+# all that a config of this project names; anything else in a config found on disk is not instantiated
+TRUSTED_TARGET = re.compile(
+    r"fmnist_lightning\.(data\.FashionMNISTData|models\.\w+|callbacks\.\w+)"
+    r"|torch\.optim\.(lr_scheduler\.)?\w+"
+    r"|lightning\.pytorch\.(callbacks|loggers)\.\w+"
+)
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: of the run; it need not exist yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config_file = self.folder / ".hydra" / "config.yaml"
+        self.metrics_csv = self.folder / "metrics.csv"
+        self.checkpoints = self.folder / "checkpoints"
+        self.best_checkpoint = self.checkpoints / "best.ckpt"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.predictions_csv = self.folder / "predictions.csv"
+        self.summary_json = self.folder / SUMMARY
+        self.report = self.folder / "report"
+        self.report_html = self.report / "report.html"
+
+    @classmethod
+    def existing(cls, folder: str | Path) -> "Run":
+        """The run in a folder, for whoever reads it.
+
+        Raises:
+            ValueError: the folder is not there, or holds no run.
+        """
+        run = cls(folder)
+        for path in (run.folder, run.config_file, run.summary_json):
+            if not path.exists():
+                raise ValueError(f"run={folder}: no run, {path} is missing; the last line of a run names its folder")
+        return run
+
+    def claim(self, summary: Mapping[str, Any], config: DictConfig) -> None:
+        """Writes the first summary, and thereby makes the folder this run's own; and the config, where Hydra has not.
+
+        Raises:
+            ValueError: the folder already holds a run.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.summary_json.open("x") as file:
+                file.write(_json(summary))
+        except FileExistsError:
+            raise ValueError(f"{self.folder} already holds a run, which is kept; choose another folder") from None
+        if not self.config_file.exists():
+            self.config_file.parent.mkdir(exist_ok=True)
+            write_whole(self.config_file, OmegaConf.to_yaml(config))
+
+    def read_config(self) -> DictConfig:
+        """The composed config, as data: checked before anything in it is instantiated.
+
+        Raises:
+            ValueError: a `_target_` that this project does not use.
+        """
+        config = OmegaConf.load(self.config_file)
+        if not isinstance(config, DictConfig):
+            raise ValueError(f"{self.config_file}: holds no configuration")
+        for target in _targets(OmegaConf.to_container(config)):
+            if not TRUSTED_TARGET.fullmatch(target):
+                raise ValueError(f"{self.config_file}: _target_ {target!r} is nothing that this project names")
+        return config
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary, as its writer left it.
+
+        Raises:
+            ValueError: the file is no JSON object.
+        """
+        try:
+            summary = json.loads(self.summary_json.read_text())
+        except ValueError as error:
+            raise ValueError(f"{self.summary_json}: damaged, {error}") from None
+        if not isinstance(summary, dict):
+            raise ValueError(f"{self.summary_json}: damaged, holds no JSON object")
+        return summary
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replaces the summary."""
+        write_whole(self.summary_json, _json(summary))
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """One row per finished epoch, by column; none where no epoch was finished."""
+        if not self.metrics_csv.exists():
+            return []
+        with self.metrics_csv.open(newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Replaces the rows."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self.metrics_csv, text.getvalue())
+
+    def write_predictions(self, labels: "Tensor", probabilities: "Tensor") -> None:
+        """Writes index, label, predicted, p0..p9 of every test image, in official order.
+
+        Args:
+            labels: (N,) int64.
+            probabilities: (N, 10) float32.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["index", "label", "predicted", *(f"p{c}" for c in range(probabilities.shape[1]))])
+        predicted = probabilities.argmax(dim=1).tolist()
+        rows = zip(labels.tolist(), predicted, probabilities.tolist(), strict=True)
+        for index, (label, prediction, shares) in enumerate(rows):
+            writer.writerow([index, label, prediction, *(f"{share:.9g}" for share in shares)])
+        write_whole(self.predictions_csv, text.getvalue())
+
+    def read_predictions(self) -> "tuple[Tensor, Tensor]":
+        """Labels (N,) int64 and probabilities (N, 10) float32, as written."""
+        import torch
+
+        with self.predictions_csv.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        columns = [header.index(f"p{c}") for c in range(len(header) - 3)]
+        labels = torch.tensor([int(row[header.index("label")]) for row in rows])
+        return labels, torch.tensor([[float(row[c]) for c in columns] for row in rows])
+
+    def write_report(self, files: Mapping[str, str | bytes]) -> None:
+        """Writes the report's files, by name."""
+        self.report.mkdir(exist_ok=True)
+        for name, content in files.items():
+            write_whole(self.report / name, content)
+
+    def load_best(self) -> "tuple[Classifier, dict[str, Any]]":
+        """The model of the run's config with the weights of the best checkpoint, and the checkpoint.
+
+        Raises:
+            ValueError: there is no best checkpoint, or its weights are not this model's.
+        """
+        import torch
+        from hydra.utils import instantiate
+
+        if not self.best_checkpoint.exists():
+            raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")
+        checkpoint = torch.load(self.best_checkpoint, map_location="cpu", weights_only=True)
+        model: Classifier = instantiate(self.read_config().model, _convert_="all")
+        try:
+            model.load_state_dict(checkpoint["state_dict"])
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{self.best_checkpoint}: not the weights of {type(model).__name__}: {error}") from error
+        return model, checkpoint
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def _targets(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + [target for child in node.values() for target in _targets(child)]
+    return [target for child in node for target in _targets(child)] if isinstance(node, list) else []

@@ -1,0 +1,86 @@
+"""What the tests share: a tiny set of drawn garments, composed configurations, and the command as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from fmnist_lightning.config import CONF, CONFIG_NAME
+from fmnist_lightning.data import FashionMNISTData, synthetic
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REAL_DATA = "FASHION_MNIST_MIRROR"
+if Path(os.environ.get(REAL_DATA, "")).is_dir() and os.environ.get(REAL_DATA):  # seen from the tests' folders too
+    os.environ[REAL_DATA] = str(Path(os.environ[REAL_DATA]).absolute())
+# several test processes share the cores; one thread each is faster, and the same sums in the same order
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+TINY = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=64", "trainer.max_epochs=2"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("real_data") and not os.environ.get(REAL_DATA):
+            item.add_marker(pytest.mark.skip(reason=f"{REAL_DATA} is not set"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU"))
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data.root that already holds the tiny garments."""
+    root = tmp_path_factory.mktemp("data")
+    synthetic.load(root, num_train=400, num_test=100)
+    return root
+
+
+@pytest.fixture
+def tiny(data_root: Path) -> FashionMNISTData:
+    """The tiny garments, set up."""
+    data = FashionMNISTData("synthetic", root=str(data_root), batch_size=64, num_train=400, num_test=100)
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def composed(data_root: Path) -> Iterator[Callable[..., DictConfig]]:
+    """A function that composes a configuration on the tiny garments from overrides."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        quiet = ["trainer.accelerator=cpu", "~callbacks.progress"]
+        yield lambda *overrides: compose(CONFIG_NAME, [*TINY, f"data.root={data_root}", *quiet, *overrides])
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(data_root: Path, tmp_path: Path) -> Command:
+    """Runs `python -m MODULE ARGUMENTS` in an empty folder, on the tiny garments unless told otherwise."""
+
+    def run(
+        *arguments: str, module: str = "fmnist_lightning", cwd: Path = tmp_path, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {k: v for k, v in os.environ.items() if k not in (REAL_DATA, "HYDRA_FULL_ERROR")}
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=cwd,
+            env=clean | {"COLUMNS": "120"} | env,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run
+
+
+@pytest.fixture
+def tiny_overrides(data_root: Path) -> list[str]:
+    """What makes the command train the tiny garments on a CPU."""
+    return [*TINY, f"data.root={data_root}", "trainer.accelerator=cpu"]

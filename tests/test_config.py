@@ -1,0 +1,227 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fmnist_lightning import config, devices
+from fmnist_lightning.config import check, read_arguments
+from fmnist_lightning.devices import num_gpus
+
+BAD = {
+    # misspelt: group, option, key; also with the + that Hydra itself would let through
+    "modle=cnn": ["modle=cnn", "did you mean model=cnn?", "optimizer"],
+    "model=cnnn": ["model=cnnn", "allowed are ann, cnn", "did you mean model=cnn?"],
+    "optimizer.lrr=1": ["optimizer.lrr=1", "did you mean optimizer.lr?", "weight_decay"],
+    "+optimizer.lrr=1": ["+optimizer.lrr=1", "did you mean optimizer.lr?"],
+    "++trainer.max_epoch=1": ["did you mean trainer.max_epochs?"],
+    "lr=0.1": ["did you mean optimizer.lr?"],
+    "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
+    "experiment=paper": ["allowed are paper_ann, paper_cnn, smoke"],
+    # wrong type
+    "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
+    "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "a whole number, at least 1"],
+    "data.augment=3": ["true or false"],
+    "callbacks.checkpoint.save_on_train_epoch_end=5": ["true or false"],
+    "model=3": ["allowed are ann, cnn"],
+    "model.filters=32": ["a list of 1 to 4 whole numbers"],
+    # out of range
+    "optimizer.lr=-1": ["optimizer.lr=-1", "above 0"],
+    "optimizer.lr=0": ["optimizer.lr=0", "above 0"],
+    "optimizer.lr=nan": ["optimizer.lr=nan", "above 0"],
+    "optimizer.lr=inf": ["optimizer.lr=inf", "above 0"],
+    "data.batch_size=0": ["data.batch_size=0", "at least 1"],
+    "trainer.max_epochs=0": ["trainer.max_epochs=0", "at least 1"],
+    "data.val_fraction=1": ["data.val_fraction=1", "between 0 and 1"],
+    "seed=-1": ["seed=-1", "from 0 to 4294967295"],
+    "seed=4294967296": ["from 0 to 4294967295"],
+    "model.dropout=1.5": ["model.dropout=1.5", "from 0 to below 1"],
+    "model.filters=[]": ["model.filters=[]", "1 to 4"],
+    "model.kernel_size=2": ["model.kernel_size=2", "an odd whole number"],
+    "trainer.accelerator=gppu": ["one of auto, cpu, gpu"],
+    "trainer.precision=8": ["32-true", "bf16-mixed"],
+    "trainer.limit_train_batches=0": ["at least 1"],
+    "trainer.devices=0": ["at least 1"],
+    # a comma list without -m
+    "optimizer.lr=1e-3,1e-4": ["optimizer.lr=1e-3,1e-4", "-m"],
+    "seed=range(0,3)": ["-m"],
+    # not an override at all
+    "seed": ["seed"],
+    "a b": ["a b: not readable as KEY=VALUE"],
+    "data.root=~/x": ["not readable as KEY=VALUE", "quotes"],
+    "hydra/launcher=slurm": ["allowed are basic"],
+    # what only shows in the whole
+    "callbacks.early_stopping={patience:-5}": ["callbacks.early_stopping.patience=-5", "at least 1"],
+    "++callbacks.early_stopping={foo:1}": ["callbacks.early_stopping.foo: no such key"],
+    "optimizer.lr=${nothing.here}": ["nothing"],
+    "trainer.max_epochs=${seed}": ["trainer.max_epochs=0", "at least 1"],
+    "model._target_=os.system": ["model._target_=os.system: no such key"],
+    "trainer.strategy=dpp": ["one of auto, ddp"],
+    "callbacks.early_stopping.monitor=val/los": ["val/loss, val/accuracy"],
+    "callbacks.best_checkpoint.monitor=test/loss": ["val/loss, val/accuracy"],
+    # what no run can do without
+    "~seed": ["cannot be removed"],
+    "~data": ["data=..."],
+    "~callbacks.epoch_metrics": ["cannot be removed"],
+    "~callbacks.best_checkpoint": ["cannot be removed"],
+    "model=null": ["model=null", "allowed are ann, cnn"],
+    # devices that are not there
+    "trainer.devices=[-5]": ["trainer.devices=[-5]"],
+    "hydra.run.dir=" + 300 * "x": ["cannot write there", "hydra.run.dir"],
+}
+
+
+@pytest.mark.parametrize("typed", BAD)
+def test_bad_input_is_refused_by_name_with_what_is_allowed(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception) as refusal:
+        check([typed])
+    for words in BAD[typed]:
+        assert words in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        [],
+        ["model=ann", "model.hidden=[]", "optimizer=sgd", "scheduler=cosine"],
+        ["~callbacks.early_stopping", "trainer.max_epochs=3"],
+        ["experiment=smoke", "seed=0"],
+        ["optimizer.lr=1", "optimizer.betas=[0.5,0.9]", "trainer.limit_train_batches=0.5"],
+        ["logger=none", "trainer.gradient_clip_val=1.0", "trainer.devices=auto"],
+        ["hydra.run.dir=elsewhere"],
+    ],
+)
+def test_good_input_is_let_through(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check(typed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_value_and_every_group_choice_of_a_sweep_is_checked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check(["model=ann,cnn", "optimizer.lr=1e-4,1e-3", "seed=range(0,3)"], multirun=True)
+    with pytest.raises(ValueError, match="model=cnm: allowed are ann, cnn"):
+        check(["model=ann,cnm"], multirun=True)
+    with pytest.raises(ValueError, match=r"optimizer\.lr=-0\.1: must be a number above 0"):
+        check(["optimizer.lr=0.1,-0.1"], multirun=True)
+    with pytest.raises(ValueError, match=r"model\.filters=\[8\]: no such key"):
+        check(["model=cnn,ann", "model.filters=[8]"], multirun=True)
+
+
+def fake_gpus(monkeypatch, number):
+    """Has the driver of a Linux machine say that there are so many GPUs."""
+    monkeypatch.setattr(devices.platform, "system", lambda: "Linux")
+    for module in (config, devices):
+        monkeypatch.setattr(module, "num_gpus", lambda: number)
+
+
+@pytest.mark.parametrize(
+    ("typed", "gpus", "words"),
+    [
+        (["trainer.accelerator=gpu"], 0, "no such device is in reach of this machine's driver; cpu and auto"),
+        (["trainer=gpu"], 0, "trainer.accelerator=gpu: no such device"),
+        (["trainer.accelerator=cuda"], 0, "no such device"),
+        (["trainer.accelerator=mps"], 1, "trainer.accelerator=mps: no such device"),
+        (["trainer.accelerator=gpu", "trainer.devices=3"], 2, "trainer.devices=3: this machine has 2 GPUs"),
+        (["trainer.accelerator=gpu", "trainer.devices=[0,7]"], 1, "this machine has 1 GPU"),
+        (["trainer.precision=16-mixed"], 0, "needs a GPU; 32-true and bf16-mixed are allowed on a CPU"),
+        (["trainer=ddp"], 1, "trainer.devices=2: this machine has 1 GPU"),
+        (["trainer.accelerator=cpu", "trainer.devices=[0]"], 0, "a CPU has no device numbers"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(typed, gpus, words, monkeypatch):
+    fake_gpus(monkeypatch, gpus)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        check(typed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CUDA's driver is asked on Linux")
+def test_the_driver_and_torch_count_the_same_gpus():
+    assert num_gpus() == torch.cuda.device_count()
+
+
+def test_a_configuration_for_another_machine_can_be_shown_here(monkeypatch):
+    fake_gpus(monkeypatch, 0)
+    check(["trainer=gpu", "hydra.run.dir=/proc/runs"], runs_here=False)
+    with pytest.raises(ValueError, match="must be one of auto, cpu, gpu"):
+        check(["trainer.accelerator=gppu"], runs_here=False)
+
+
+def test_every_device_of_a_sweep_is_checked(monkeypatch):
+    fake_gpus(monkeypatch, 0)
+    with pytest.raises(ValueError, match="accelerator=gpu: no such device"):
+        check(["trainer.accelerator=cpu,gpu"], multirun=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["optimizer=sgd", "optimizer.momentum=0"], "add optimizer.nesterov=false"),
+        (["data.batch_size=1"], "add model.batch_norm=false"),
+        (["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0"], "add optimizer.fused=false"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_with_the_way_out(typed, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        check(typed)
+    check([*typed, words.removeprefix("add ")])
+
+
+def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="start the runs one by one"):
+        check(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
+    (tmp_path / "multirun.yaml").write_text("{}")
+    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds a sweep, which is kept"):
+        check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)
+
+
+def test_options_by_pattern_and_in_quotes_are_understood():
+    check(["model=glob(*)"], multirun=True)
+    check(["model='cnn'"])
+
+
+def test_an_outputs_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").write_text("a file in the way")
+    with pytest.raises(ValueError, match=r"hydra\.run\.dir=outputs.*cannot write there"):
+        check([])
+    with pytest.raises(ValueError, match=r"hydra\.run\.dir=/proc/runs: cannot write there"):
+        check(["hydra.run.dir=/proc/runs"])
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(ValueError, match="already holds a run, which is kept"):
+        check([f"hydra.run.dir={tmp_path}"])
+
+
+def test_a_value_out_of_range_in_a_config_file_is_refused(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  dropout: 2\n")
+    with pytest.raises(ValueError, match=r"model\.dropout=2: must be a number from 0 to below 1"):
+        check(["experiment=mine"], config_dir=str(tmp_path))
+
+
+def test_a_config_folder_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="--config-dir=/nowhere: there is no such folder"):
+        check([], config_dir="/nowhere")
+
+
+def test_checking_imports_no_torch():
+    program = (
+        "import sys; from fmnist_lightning.config import check; check(['model=ann']); print('torch' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+def test_arguments_of_other_commands_are_refused_by_name():
+    assert read_arguments(["run=a=b"], {"run": None, "format": "onnx"}) == {"run": "a=b", "format": "onnx"}
+    with pytest.raises(ValueError, match=r"rum=x: no such argument; did you mean run=x\? Allowed are run=\.\.\."):
+        read_arguments(["rum=x"], {"run": None})
+    with pytest.raises(ValueError, match="no such argument"):
+        read_arguments([str(Path("outputs"))], {"run": None})

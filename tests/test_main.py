@@ -1,0 +1,245 @@
+"""The command as its users meet it: real processes, their output, exit status and folders."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import classification_report
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.runs import Run
+
+ARTEFACTS = {
+    ".hydra/config.yaml",
+    ".hydra/hydra.yaml",
+    ".hydra/overrides.yaml",
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+    "fmnist.log",
+    "hparams.yaml",
+    "metrics.csv",
+    "predictions.csv",
+    "report/accuracy.png",
+    "report/classification_report.txt",
+    "report/confusion_matrix.png",
+    "report/loss.png",
+    "report/mistakes.png",
+    "report/report.html",
+    "summary.json",
+}
+SUMMARY = {
+    "status", "model", "data", "seed", "parameters", "epochs", "best_epoch", "fit_seconds", "device", "precision",
+    "val", "test", "overrides", "versions", "git_commit", "data_sha256", "split_sha256",
+}  # fmt: skip
+
+
+def folder_of(answer: subprocess.CompletedProcess[str]) -> Path:
+    """The run folder that the last line names."""
+    last = answer.stdout.strip().splitlines()[-1]
+    assert last.startswith("run: "), answer.stdout + answer.stderr
+    return Path(last.removeprefix("run: "))
+
+
+def test_a_run_is_a_folder_with_all_that_others_rely_on(command, tiny_overrides):
+    answer = command("model=ann", *tiny_overrides, PYTHONWARNINGS="default")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""  # no warning, no chatter
+    for words in ("Classification report", "Most confused", "T-shirt/top", "NOT Fashion-MNIST", "report: "):
+        assert words in answer.stdout
+    run = Run(folder_of(answer))
+    files = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    events = {name for name in files if name.startswith("events.out.tfevents.")}
+    assert events
+    assert files - events == ARTEFACTS
+
+    summary = run.read_summary()
+    assert set(summary) >= SUMMARY
+    assert summary["status"] == "completed"
+    assert summary["model"] == "ann"
+    assert summary["data"] == "synthetic"
+    assert "model=ann" in summary["overrides"]
+    assert {"python", "torch", "lightning"} <= set(summary["versions"])
+    assert [row["support"] for row in summary["test"]["per_class"]] == [10] * 10
+    assert len(run.read_metrics()) == summary["epochs"] == 2
+
+    labels, probabilities = run.read_predictions()
+    assert run.predictions_csv.read_text().splitlines()[0] == "index,label,predicted,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9"
+    assert len(labels) == 100
+    predicted = probabilities.argmax(1)
+    assert (predicted == labels).float().mean().item() == pytest.approx(summary["test"]["accuracy"])
+    names = FashionMNISTData.class_names
+    text = classification_report(labels, predicted, digits=4, target_names=names, zero_division=0)
+    assert (run.report / "classification_report.txt").read_text() == text
+
+    shown = EventAccumulator(str(run.folder)).Reload()
+    tags = shown.Tags()
+    assert {"train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "test/accuracy"} <= set(tags["scalars"])
+    assert [event.step for event in shown.Scalars("val/loss")] == [1, 2]
+    assert set(tags["images"]) == {"test/confusion_matrix", "test/mistakes"}
+    assert {"config/text_summary", "report/text_summary", "test/Shirt", "test/Bag"} <= set(tags["tensors"])
+    assert tags["graph"]
+
+    # evaluation again agrees, and touches nothing
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+    again = command(f"run={run.folder}", module="fmnist_lightning.evaluate")
+    assert again.returncode == 0, again.stderr
+    assert "agrees with its summary" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
+    summary["test"]["accuracy"] += 0.01
+    run.write_summary(summary)
+    lying = command(f"run={run.folder}", module="fmnist_lightning.evaluate")
+    assert lying.returncode == 1
+    assert "DOES NOT AGREE" in lying.stdout
+    assert "Traceback" not in lying.stderr
+
+
+@pytest.mark.parametrize("typed", ["modle=cnn", "optimizer.lr=fast", "trainer.max_epochs=0", "seed=1,2", "+a.b=1"])
+def test_a_refused_command_is_one_line_without_a_trace_or_a_folder(typed, command, tmp_path):
+    answer = command(typed)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"error: {typed}")
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" in command(typed, HYDRA_FULL_ERROR="1").stderr
+
+
+def test_help_and_cfg_answer_without_importing_torch(tmp_path):
+    program = (
+        "import runpy, sys\n"
+        "try: runpy.run_module('fmnist_lightning', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code in (0, None), end.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    for arguments, words in (
+        (["--help"], "model: ann, cnn"),
+        (["--cfg", "job"], "batch_size: 512"),
+        (["-h"], "optimizer"),
+    ):
+        answer = subprocess.run(
+            [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert words in answer.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_dataset_and_without_a_network_one_message_says_what_to_do(command):
+    answer = command("data.mirrors=[]", "trainer.accelerator=cpu")
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    for words in ("data/FashionMNIST/raw", "t10k-labels-idx1-ubyte.gz", "FASHION_MNIST_MIRROR", "data=synthetic"):
+        assert words in line
+    assert Run(folder_of(answer)).read_summary()["status"] == "failed"
+
+
+def test_runs_that_start_in_the_same_second_get_two_folders(command, tiny_overrides, tmp_path):
+    arguments = [sys.executable, "-m", "fmnist_lightning", "model=ann", *tiny_overrides]
+    pair = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=240)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    folders = {output.strip().splitlines()[-1] for output in outputs}
+    assert len(folders) == 2
+
+
+def test_a_sweep_goes_on_after_a_job_that_fails_and_exits_with_its_failure(command, tiny_overrides, tmp_path):
+    # maps of 4 blocks shrink to nothing with valid padding: only the constructor knows
+    shape = ["model.padding=valid", "model.kernel_size=5", "model.filters=[2,2,2],[2]", "hydra.sweep.dir=sweep"]
+    answer = command("-m", *tiny_overrides, *shape)
+    assert answer.returncode == 1
+    assert "shrink to nothing" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    statuses = [json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["status"] for job in "01"]
+    assert statuses == ["failed", "completed"]
+    assert "Traceback" in (tmp_path / "sweep" / "0" / "fmnist.log").read_text()
+
+
+def interrupted(arguments: list[str], cwd: Path, when: Callable[[], bool]) -> tuple[int, str, str]:
+    """Starts a run, sends it Ctrl-C as soon as `when` holds; its exit status, output and errors."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmnist_lightning", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not when():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    return process.returncode, stdout, stderr
+
+
+ENDLESS = ["model=ann", "trainer.max_epochs=100000", "~callbacks.early_stopping", "hydra.run.dir=run"]
+
+
+def test_ctrl_c_keeps_what_was_learned(tiny_overrides, tmp_path):
+    run = Run(tmp_path / "run")
+    status, stdout, stderr = interrupted([*tiny_overrides, *ENDLESS], tmp_path, lambda: len(run.read_metrics()) >= 3)
+    assert status == 130
+    assert stderr == ""
+    summary = run.read_summary()
+    assert summary["status"] == "interrupted"
+    assert summary["epochs"] >= 3
+    assert summary["test"]["accuracy"] > 0.1
+    assert "interrupted: its best epoch so far is reported" in stdout
+    assert "interrupted after epoch" in run.report_html.read_text()
+    assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
+
+
+def test_ctrl_c_before_anything_was_learned_says_so(tiny_overrides, tmp_path):
+    run = Run(tmp_path / "run")
+    slow = ["data.num_train=20000", "data.batch_size=1", "model.batch_norm=false"]  # an epoch of minutes
+    begun = lambda: bool(list(run.folder.glob("hparams.yaml")))  # noqa: E731 - written as the training begins
+    status, stdout, stderr = interrupted([*tiny_overrides, *ENDLESS, *slow], tmp_path, begun)
+    assert status == 130
+    assert stderr == ""
+    assert "interrupted" in stdout
+    assert run.read_summary()["status"] == "interrupted"
+    assert "test" not in run.read_summary()
+    assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
+
+
+def test_two_processes_train_one_model_and_one_of_them_scores(command, tiny_overrides, tmp_path):
+    answer = command("model=ann", *tiny_overrides, "trainer=ddp", "hydra.run.dir=run", OMP_NUM_THREADS="1")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    run = Run(tmp_path / "run")
+    assert [path.name for path in run.folder.glob("*.log")] == ["fmnist.log"]
+    summary = run.read_summary()
+    assert summary["status"] == "completed"
+    assert len(run.read_predictions()[0]) == 100
+    assert [row["step"] for row in run.read_metrics()] == [3, 6]  # 320 images, 160 each, in batches of 64
+    assert len(re.findall(r"^run: ", answer.stdout, flags=re.MULTILINE)) == 1
+    again = command("run=run", module="fmnist_lightning.evaluate")
+    assert "agrees with its summary" in again.stdout
+
+
+@pytest.mark.real_data
+def test_two_epochs_of_the_ann_on_the_real_images_reach_84_percent(command, tmp_path):
+    mirror = os.environ["FASHION_MNIST_MIRROR"]
+    answer = command("model=ann", "trainer.max_epochs=2", "trainer.accelerator=cpu", FASHION_MNIST_MIRROR=mirror)
+    assert answer.returncode == 0, answer.stderr
+    assert "NOT Fashion-MNIST" not in answer.stdout
+    run = Run(folder_of(answer))
+    summary = run.read_summary()
+    assert summary["data"] == "fashion_mnist"
+    assert summary["data_note"] is None
+    assert summary["split"] == {"train": 48000, "val": 12000, "test": 10000}
+    assert summary["test"]["accuracy"] >= 0.84
+    labels, probabilities = run.read_predictions()
+    assert len(labels) == 10_000
+    theirs = classification_report(labels, probabilities.argmax(1), digits=4, target_names=FashionMNISTData.class_names)
+    assert (run.report / "classification_report.txt").read_text() == theirs
+    theirs = classification_report(labels, probabilities.argmax(1), output_dict=True)
+    for row in summary["test"]["per_class"]:
+        for ours, name in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
+            assert row[ours] == pytest.approx(theirs[str(row["label"])][name], abs=1e-6)

@@ -1,0 +1,147 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fmnist_lightning.evaluate import evaluate
+from fmnist_lightning.files import write_whole
+from fmnist_lightning.models import ANN
+from fmnist_lightning.runs import Run
+from fmnist_lightning.training import train
+
+
+@pytest.fixture(scope="module")
+def trained(composed, tmp_path_factory):
+    """The folder of a finished run of a small ANN."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(composed("model=ann", "model.hidden=[16]", "trainer.max_epochs=1"), folder, [])
+    return folder
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    """A copy of that run, to read or to spoil."""
+    return Run(shutil.copytree(trained, tmp_path / "run"))
+
+
+def test_the_best_checkpoint_is_read_by_an_interpreter_without_this_package(finished):
+    program = (
+        "import sys, torch\n"
+        "sys.modules['fmnist_lightning'] = None\n"  # any import of it fails
+        "def plain(value):\n"
+        "    if isinstance(value, dict): return all(plain(k) and plain(v) for k, v in value.items())\n"
+        "    if isinstance(value, (list, tuple)): return all(map(plain, value))\n"
+        "    return value is None or type(value) in (torch.Tensor, int, float, bool, str)\n"
+        "checkpoint = torch.load(sys.argv[1], weights_only=True)\n"
+        "checkpoint['state_dict'] = dict(checkpoint['state_dict'])\n"
+        "assert plain(checkpoint), checkpoint\n"
+        "print(checkpoint['hyper_parameters']['hidden'], round(checkpoint['FashionMNISTData']['mean'], 2) > 0)\n"
+    )
+    arguments = [sys.executable, "-c", program, str(finished.best_checkpoint)]
+    answer = subprocess.run(arguments, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == "[16] True"
+
+
+def test_the_best_model_comes_back_with_its_weights(finished):
+    model, checkpoint = finished.load_best()
+    assert isinstance(model, ANN)
+    assert model.num_parameters == 784 * 16 + 2 * 16 + 170
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, checkpoint["state_dict"][name])
+
+
+def test_weights_of_another_model_are_refused_by_name(finished):
+    config = finished.read_config()
+    config.model.hidden = [8]
+    write_whole(finished.config_file, OmegaConf.to_yaml(config))
+    with pytest.raises(ValueError, match=r"best\.ckpt: not the weights of ANN"):
+        finished.load_best()
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.hub.load", "fmnist_lightningx.models.ANN", "fmnist_lightning.training.subprocess.run"],
+)
+def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_imported(target, finished):
+    config = finished.read_config()
+    config.callbacks.epoch_metrics._target_ = target
+    write_whole(finished.config_file, OmegaConf.to_yaml(config))
+    with pytest.raises(ValueError, match=f"_target_ '{target}' is nothing that this project names"):
+        finished.read_config()
+    with pytest.raises(ValueError, match="is nothing that this project names"):
+        evaluate([f"run={finished.folder}"])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
+def test_a_damaged_summary_is_refused_by_name(content, finished):
+    finished.summary_json.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"summary\.json: damaged"):
+        evaluate([f"run={finished.folder}"])
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    labels = torch.arange(50) % 10
+    probabilities = torch.randn(50, 10).softmax(1)
+    run = Run(tmp_path)
+    run.write_predictions(labels, probabilities)
+    labels_again, probabilities_again = run.read_predictions()
+    assert torch.equal(labels, labels_again)
+    assert torch.equal(probabilities, probabilities_again)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "run=DIR is missing"),
+        (["run=.", "accelerator=mps"], "accelerator=mps: no such device"),
+        (["run=nowhere"], "run=nowhere: no run, nowhere is missing"),
+        (["rum=x"], "did you mean run=x"),
+        (["run=.", "accelerator=tpu9"], "accelerator=tpu9: must be one of auto"),
+    ],
+)
+def test_evaluate_refuses_what_is_no_run(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        evaluate(arguments)
+
+
+def test_evaluate_refuses_a_folder_that_is_no_run_in_one_line_without_torch(tmp_path):
+    program = (
+        "import sys; sys.argv = ['evaluate', 'run=' + sys.argv[1]]\n"
+        "from fmnist_lightning.evaluate import main\n"
+        "try: main()\n"
+        "except SystemExit as refusal: print(refusal.code)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    arguments = [sys.executable, "-c", program, str(tmp_path)]
+    message, torch_imported = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert message.startswith(f"error: run={tmp_path}: no run")
+    assert torch_imported == "False"
+
+
+def test_evaluate_refuses_a_run_without_scores(tmp_path):
+    run = Run(tmp_path)
+    run.claim({"status": "failed"}, OmegaConf.create({}))
+    with pytest.raises(ValueError, match="has no scores, its status is failed"):
+        evaluate([f"run={tmp_path}"])
+
+
+def test_evaluate_refuses_other_images_than_the_runs(finished):
+    summary = finished.read_summary()
+    finished.write_summary(summary | {"data_sha256": "0" * 64})
+    with pytest.raises(ValueError, match="these are not its images, data_sha256 differs"):
+        evaluate([f"run={finished.folder}"])
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, "first")
+    with pytest.raises(TypeError):
+        write_whole(path, ["not", "bytes"])  # fails while the temporary file is open
+    assert path.read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644

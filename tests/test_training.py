@@ -1,0 +1,173 @@
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback
+
+from fmnist_lightning.config import CONF
+from fmnist_lightning.runs import Run
+from fmnist_lightning.training import ADVICE, build_model, build_trainer, train
+
+OPTIONS = [
+    f"{group.name}={option.stem}"
+    for group in sorted(CONF.iterdir())
+    if group.is_dir()
+    for option in sorted(group.glob("*.yaml"))
+]
+SMALL = ["model.head=[8]", "model.filters=[4,8]"]
+# tested where the thing itself is: a real GPU, several processes, the real dataset
+ELSEWHERE = {"trainer=gpu", "trainer=ddp", "data=fashion_mnist"}
+PAPER = {"experiment=paper_ann": ["model.hidden=[16]"], "experiment=paper_cnn": SMALL}
+
+
+@pytest.mark.parametrize("option", sorted(set(OPTIONS) - ELSEWHERE))
+def test_every_option_of_every_group_trains(option, composed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FASHION_MNIST_MIRROR", raising=False)
+    small = [] if option == "model=ann" else PAPER.get(option, SMALL)
+    more = ["data.mirrors=[]"] if option == "data=auto" else ["data=synthetic"] if option in PAPER else []
+    cfg = composed(option, *small, *more, "trainer.accelerator=cpu")
+    summary = train(cfg, tmp_path / "run", [option])
+    assert summary["status"] == "completed"
+    assert summary["epochs"] == 2
+    assert summary["data"] == "synthetic"
+    assert Run(tmp_path / "run").report_html.exists()
+
+
+def test_all_options_are_known():
+    assert set(OPTIONS) >= ELSEWHERE
+    assert len(OPTIONS) > 15
+
+
+def test_the_papers_experiments_are_the_studys_recipe(composed):
+    ann, cnn = (
+        composed(f"experiment=paper_{model}", "data=synthetic", "trainer.max_epochs=25") for model in ("ann", "cnn")
+    )
+    assert (ann.model.hidden, ann.model.dropout, ann.optimizer.lr) == ([128, 64], 0.25, 0.003)
+    assert (cnn.model.filters, cnn.optimizer.lr) == ([32, 64], 0.001)
+    for cfg in (ann, cnn):
+        assert cfg.optimizer._target_ == "torch.optim.Adam"
+        assert cfg.scheduler == {}
+        assert (cfg.data.val_fraction, cfg.data.augment) == (0.2, False)
+        assert (cfg.callbacks.early_stopping.monitor, cfg.trainer.max_epochs) == ("val/loss", 25)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])  # the third, 16-mixed, needs a GPU
+def test_every_precision_of_a_cpu_trains(precision, composed, tmp_path):
+    summary = train(composed(f"trainer.precision={precision}", *SMALL), tmp_path, [])
+    assert summary["status"] == "completed"
+    assert summary["precision"] == precision
+    assert summary["test"]["accuracy"] > 0.1
+
+
+def test_a_run_whose_loss_is_never_finite_fails_with_what_to_try(composed, tmp_path):
+    with pytest.raises(ValueError, match=r"optimizer\.lr=1e\+30: the validation loss was never finite; lower it"):
+        run(composed, tmp_path, "optimizer=sgd", "optimizer.lr=1e30")
+    assert Run(tmp_path).read_summary()["status"] == "failed"
+
+
+def test_an_epoch_cut_short_is_reported_by_its_own_means(composed, tmp_path):
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            trainer.should_stop = trainer.global_step >= 8
+
+    cfg = composed("model=ann", "model.hidden=[16]", "trainer.max_epochs=4", "~callbacks.early_stopping")
+    trainer = build_trainer(cfg, Run(tmp_path))
+    trainer.callbacks.append(Stop())
+    data = instantiate(cfg.data, _convert_="all")
+    with warnings.catch_warnings():
+        for advice in ADVICE:
+            warnings.filterwarnings("ignore", message=advice)
+        trainer.fit(build_model(cfg), datamodule=data)
+    first, second = Run(tmp_path).read_metrics()
+    assert (first["step"], second["step"]) == (5, 8)
+    assert first["train/loss"] != second["train/loss"]
+
+
+def run(composed, folder: Path, *overrides: str):
+    return train(composed("model=ann", "model.hidden=[16]", *overrides), folder, list(overrides))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("model", [["model=ann"], ["model=cnn", *SMALL]])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(model, composed, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(composed(*model, f"seed={seed}", "data.augment=true"), tmp_path / name, [])
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert any(not torch.equal(a[key], c[key]) for key in a)
+    assert (tmp_path / "a" / "metrics.csv").read_bytes() == (tmp_path / "b" / "metrics.csv").read_bytes()
+    assert (tmp_path / "a" / "predictions.csv").read_bytes() == (tmp_path / "b" / "predictions.csv").read_bytes()
+
+
+def test_the_checkpoint_with_the_lowest_validation_loss_is_the_one_that_is_tested(composed, tmp_path):
+    # a rate this high makes the loss rise again within the epochs
+    summary = run(composed, tmp_path, "optimizer.lr=0.1", "trainer.max_epochs=8", "callbacks.early_stopping.patience=8")
+    losses = [row["val/loss"] for row in Run(tmp_path).read_metrics()]
+    assert summary["best_epoch"] == losses.index(min(losses)) + 1 < summary["epochs"] == 8
+    assert summary["val"]["loss"] == pytest.approx(min(losses), abs=1e-5)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] + 1 == 8
+
+
+def test_early_stopping_ends_a_run_that_no_longer_improves(composed, tmp_path):
+    summary = run(
+        composed, tmp_path, "optimizer.lr=0.5", "trainer.max_epochs=20", "callbacks.early_stopping.patience=1"
+    )
+    assert summary["epochs"] < 20
+    assert summary["best_epoch"] == summary["epochs"] - 1
+
+
+def test_metrics_have_a_row_per_epoch_counted_from_one(composed, tmp_path):
+    run(composed, tmp_path, "scheduler=one_cycle", "optimizer.lr=0.01")
+    with (tmp_path / "metrics.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header == ["epoch", "step", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr"]
+    assert [(row[0], row[1]) for row in rows] == [("1", "5"), ("2", "10")]
+    assert float(rows[0][-1]) == pytest.approx(0.01 / 25)  # one cycle warms up from there
+
+
+def test_optimizers_take_the_studys_rate_of_their_model(composed):
+    def rate(*overrides):
+        return build_model(composed(*overrides)).configure_optimizers().param_groups[0]["lr"]
+
+    assert rate("model=ann") == rate("model=ann", "optimizer=adamw") == 0.003
+    assert rate("model=cnn") == rate("model=cnn", "optimizer=adamw") == 0.001
+    assert rate("model=ann", "optimizer=sgd") == rate("model=cnn", "optimizer=sgd") == 0.05
+    assert rate("model=ann", "optimizer.lr=0.2") == rate("optimizer=sgd", "optimizer.lr=0.2") == 0.2
+
+
+def test_a_run_that_fails_says_so_and_keeps_its_reason(composed, tmp_path):
+    # each pooling halves valid convolutions to nothing: only the constructor knows
+    cfg = composed("model.filters=[4,4,4]", "model.kernel_size=5", "model.padding=valid")
+    with pytest.raises(Exception, match="shrink to nothing"):
+        train(cfg, tmp_path, [])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert "shrink to nothing" in summary["error"]
+
+
+def test_a_run_is_never_written_over(composed, tmp_path):
+    run(composed, tmp_path)
+    before = (tmp_path / "summary.json").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run, which is kept"):
+        run(composed, tmp_path)
+    assert (tmp_path / "summary.json").read_bytes() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["ann", "cnn"])
+def test_a_gpu_trains_tests_and_keeps_the_best_checkpoint(model, composed, tmp_path):
+    cfg = composed(f"model={model}", "trainer=gpu", "trainer.accelerator=gpu", "trainer.max_epochs=3")
+    summary = train(cfg, tmp_path, [])
+    assert summary["device"] == torch.cuda.get_device_name()
+    assert summary["epochs"] == 3
+    assert (tmp_path / "checkpoints" / "best.ckpt").exists()
+    assert summary["test"]["accuracy"] > 0.2

@@ -1,6 +1,9 @@
-"""What this project adds to Lightning's callbacks: one row of numbers an epoch, and one line of them on screen."""
+"""What this project adds to Lightning's callbacks: a row of numbers an epoch, a line of them on screen, and Ctrl-C."""
 
+import signal
+import threading
 import time
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -133,3 +136,46 @@ class EpochProgress(Callback):
         """Takes the bar away before the message is printed."""
         if self.bar is not None:
             self.bar.stop()
+
+
+class CtrlC(Callback):
+    """Ends the training after the batch at hand when Ctrl-C is pressed; at once when it is pressed again.
+
+    Left to itself, Python raises KeyboardInterrupt wherever the program stands, within some library's bare `except:`
+    too, which swallows it: then the training goes on.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Takes the signal over."""
+        if threading.current_thread() is threading.main_thread():  # no other may
+            signal.signal(signal.SIGINT, self._press)
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stops here, where weights, counters and metrics agree."""
+        self._stop()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stops here too."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt

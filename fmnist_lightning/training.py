@@ -3,6 +3,7 @@
 import logging
 import math
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from rich.console import Console
 from torch import Tensor
 
 from fmnist_lightning import tensorboard
+from fmnist_lightning.callbacks import CtrlC
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.errors import one_line
 from fmnist_lightning.evaluation import build_report, score
@@ -136,15 +138,19 @@ def _quiet() -> Iterator[None]:
 
 def _fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
     """Fits; returns whether to the end, for Ctrl-C keeps what was learned."""
+    ctrl_c = CtrlC()
+    trainer.callbacks.append(ctrl_c)  # type: ignore[attr-defined]
+    before = signal.getsignal(signal.SIGINT)
     with _quiet():
         try:
             trainer.fit(model, datamodule=data)
-        except SystemExit:  # what Lightning makes of Ctrl-C, after its own clean-up
-            if not trainer.interrupted:
+        except (SystemExit, RuntimeError):  # what Lightning makes of Ctrl-C, or a process whose partner stopped first
+            if not ctrl_c.pressed:
                 raise
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has switched off
             return False
         finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, before)  # Lightning leaves it switched off
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()  # the first process goes on alone: one device scores
     return True

@@ -163,18 +163,21 @@ def test_a_sweep_goes_on_after_a_job_that_fails_and_exits_with_its_failure(comma
 
 def interrupted(arguments: list[str], cwd: Path, when: Callable[[], bool]) -> tuple[int, str, str]:
     """Starts a run, sends it Ctrl-C as soon as `when` holds; its exit status, output and errors."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "fmnist_lightning", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    while not when():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    ) as process:
+        try:
+            while not when():
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=120)
+        finally:
+            process.kill()
     return process.returncode, stdout, stderr
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 
 from fmnist_lightning.config import CONF
+from fmnist_lightning.models import ANN
 from fmnist_lightning.runs import Run
 from fmnist_lightning.training import ADVICE, build_model, build_trainer, train
 
@@ -171,3 +173,21 @@ def test_a_gpu_trains_tests_and_keeps_the_best_checkpoint(model, composed, tmp_p
     assert summary["epochs"] == 3
     assert (tmp_path / "checkpoints" / "best.ckpt").exists()
     assert summary["test"]["accuracy"] > 0.2
+
+
+def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tmp_path, monkeypatch):
+    forward = ANN.forward
+
+    def swallowing(self, images):
+        try:
+            if self.training:
+                signal.raise_signal(signal.SIGINT)
+        except:  # noqa: E722 - what some libraries do around imports
+            pass
+        return forward(self, images)
+
+    monkeypatch.setattr(ANN, "forward", swallowing)
+    before = signal.getsignal(signal.SIGINT)
+    cfg = composed("model=ann", "model.hidden=[16]", "~callbacks.early_stopping")
+    assert train(cfg, tmp_path, [])["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is before

@@ -210,7 +210,7 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
         raise ValueError("data.batch_size=1: batch normalization needs 2 images or more; add model.batch_norm=false")
     if "optimizer.nesterov" in keys and cfg.optimizer.nesterov and cfg.optimizer.momentum == 0:
         raise ValueError("optimizer.momentum=0: Nesterov's method needs one above 0; add optimizer.nesterov=false")
-    clips = cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision != "32-true"
+    clips = cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision not in ("auto", "32-true")
     if clips and "optimizer.fused" in keys and cfg.optimizer.fused:
         raise ValueError(
             f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with precision {cfg.trainer.precision} "
@@ -223,7 +223,7 @@ def _check_machine(cfg: DictConfig, multirun: bool) -> None:
     devices = cfg.trainer.devices
     check_device(cfg.trainer.accelerator, list(devices) if OmegaConf.is_list(devices) else devices)
     if cfg.trainer.precision == "16-mixed" and (cfg.trainer.accelerator == "cpu" or num_gpus() == 0):
-        raise ValueError("trainer.precision=16-mixed: needs a GPU; 32-true and bf16-mixed are allowed on a CPU")
+        raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
     if multirun and (cfg.trainer.strategy != "auto" or devices not in (1, "auto")):
         raise ValueError(
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "

@@ -69,7 +69,7 @@ def evaluate(arguments: list[str]) -> int:
         if data.facts[fingerprint] != summary[fingerprint]:
             raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
     model, _ = run.load_best()
-    val, logits = test(model, data, cfg.trainer.precision, given["accelerator"] or "auto")
+    val, logits = test(model, data, summary["precision"], given["accelerator"] or "auto")
     scores = score(logits, data.labels["test"], data.class_names)
     print_scores(scores, data.class_names, Console(highlight=False))
     differences = {

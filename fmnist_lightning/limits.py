@@ -109,7 +109,7 @@ LIMITS: dict[str, Limit] = {
         ),
     ),
     "trainer.strategy": _one_of("auto", "ddp"),
-    "trainer.precision": _one_of("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.precision": _one_of("auto", "32-true", "bf16-mixed", "16-mixed"),
     "trainer.max_epochs": _whole(1),
     "trainer.limit_train_batches": _BATCHES,
     "trainer.limit_val_batches": _BATCHES,

@@ -128,7 +128,7 @@ def fake_gpus(monkeypatch, number):
         (["trainer.accelerator=mps"], 1, "trainer.accelerator=mps: no such device"),
         (["trainer.accelerator=gpu", "trainer.devices=3"], 2, "trainer.devices=3: this machine has 2 GPUs"),
         (["trainer.accelerator=gpu", "trainer.devices=[0,7]"], 1, "this machine has 1 GPU"),
-        (["trainer.precision=16-mixed"], 0, "needs a GPU; 32-true and bf16-mixed are allowed on a CPU"),
+        (["trainer.precision=16-mixed"], 0, "needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU"),
         (["trainer=ddp"], 1, "trainer.devices=2: this machine has 1 GPU"),
         (["trainer.accelerator=cpu", "trainer.devices=[0]"], 0, "a CPU has no device numbers"),
     ],

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from fmnist_lightning.limits import require
@@ -42,10 +42,11 @@ class Classifier(pl.LightningModule):
         require(model__adam_lr=adam_lr)
         self.network = network
         self.adam_lr, self.optimizer, self.scheduler = adam_lr, optimizer, scheduler
-        self.train_loss, self.train_accuracy = _mean(), _accuracy()
-        self.val_loss, self.val_accuracy = _mean(), _accuracy()
-        self.test_loss, self.test_accuracy = _mean(), _accuracy()
-        self.test_logits: list[Tensor] = []  # one (N, 10) float32 per batch of the last test pass
+        self.train_loss, self.train_accuracy = _metrics()
+        self.val_loss, self.val_accuracy = _metrics()
+        self.test_loss, self.test_accuracy = _metrics()
+        self._seen: dict[str, list[Batch]] = {"train": [], "val": [], "test": []}  # logits, labels of each batch
+        self.test_logits = torch.empty(0, NUM_CLASSES)  # (N, 10) float32 of the last test pass, in its order
 
     @property
     def num_parameters(self) -> int:
@@ -57,45 +58,57 @@ class Classifier(pl.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def _step(
-        self, batch: Batch, loss_metric: MeanMetric, accuracy_metric: MulticlassAccuracy
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, stage: str, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self(images).float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        # image by image: with nan_strategy="disable" MeanMetric ignores the weight of a batch's mean, so that a
-        # shorter last batch would count as much as a whole one (torchmetrics issue 3434)
-        loss_metric.update(losses.detach())
-        accuracy_metric.update(logits.detach(), labels)
-        return losses.mean(), logits
+        if batch_idx == 0:
+            self._seen[stage] = []  # an epoch that was broken off leaves its batches behind
+        self._seen[stage].append((logits.detach(), labels))
+        return F.cross_entropy(logits, labels)
+
+    def epoch_metrics(self, stage: str) -> dict[str, Metric]:
+        """Loss and accuracy of the epoch so far; their `compute` gives the means over all images and processes.
+
+        The metrics are updated here, once an epoch with all its logits (2 MB for 48,000 images), and not at every
+        step: that would cost a small network more than its layers do.
+        """
+        metrics: dict[str, Metric] = {name: getattr(self, f"{stage}_{name}") for name in ("loss", "accuracy")}
+        if self._seen[stage]:
+            logits, labels = (torch.cat(parts) for parts in zip(*self._seen[stage], strict=True))
+            self._seen[stage] = []
+            metrics["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
+            metrics["accuracy"].update(logits, labels)
+        return metrics
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
-        return self._step(batch, self.train_loss, self.train_accuracy)[0]
+        return self._step("train", batch, batch_idx)
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's means, taken while the weights moved and with dropout on."""
-        self._log_means("train", self.train_loss, self.train_accuracy)
+        self._log_epoch("train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to the means that early stopping and the best checkpoint go by."""
-        self._step(batch, self.val_loss, self.val_accuracy)
-        self._log_means("val", self.val_loss, self.val_accuracy)
+        self._step("val", batch, batch_idx)
 
-    def on_test_start(self) -> None:
-        """Forgets the logits of an earlier test pass."""
-        self.test_logits = []
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means."""
+        self._log_epoch("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keeps the batch's logits: what is said of the test images is computed from all of them at once."""
-        self.test_logits.append(self._step(batch, self.test_loss, self.test_accuracy)[1].cpu())
-        self._log_means("test", self.test_loss, self.test_accuracy)
+        """Adds the batch to the means."""
+        self._step("test", batch, batch_idx)
 
-    def _log_means(self, stage: str, loss: MeanMetric, accuracy: MulticlassAccuracy) -> None:
-        # Lightning computes and resets them at the end of the epoch. Not for the loggers: the callback
-        # EpochMetrics writes one row an epoch to all of them.
-        metrics = {f"{stage}/loss": loss, f"{stage}/accuracy": accuracy}
-        self.log_dict(metrics, on_step=False, on_epoch=True, logger=False)
+    def on_test_epoch_end(self) -> None:
+        """Keeps the logits: what is said of the test images is computed from all of them at once."""
+        self.test_logits = torch.cat([logits for logits, _ in self._seen["test"]]).cpu()
+        self._log_epoch("test")
+
+    def _log_epoch(self, stage: str) -> None:
+        # Lightning computes and resets them. Not for the loggers: the callback EpochMetrics writes one row an epoch
+        # to all of them.
+        self.log_dict({f"{stage}/{name}": metric for name, metric in self.epoch_metrics(stage).items()}, logger=False)
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, where one is given, the scheduler, as Lightning takes them."""
@@ -109,10 +122,6 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def _mean() -> MeanMetric:
-    return MeanMetric(nan_strategy="disable")  # any other strategy inspects every value, a synchronisation each
-
-
-def _accuracy() -> MulticlassAccuracy:
-    # validation of the arguments would inspect every batch's values too
-    return MulticlassAccuracy(num_classes=NUM_CLASSES, average="micro", validate_args=False)
+def _metrics() -> tuple[MeanMetric, MulticlassAccuracy]:
+    # "disable" takes values as they are; a loss that is not finite is for the run to notice
+    return MeanMetric(nan_strategy="disable"), MulticlassAccuracy(NUM_CLASSES, average="micro")

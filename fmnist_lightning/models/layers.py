@@ -1,13 +1,41 @@
-"""The blocks that both networks are made of."""
+"""The blocks that both networks are made of, and the dropout in them."""
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout`, faster on a CPU: the same function of the same arguments, from other random numbers.
+
+    torch's own draws a random float per element, one after the other: a fifth of a CNN's training step. A rate of
+    n/256 needs no more than 8 random bits per element; 16 bits come within 1/131072 of any other rate. Kept
+    elements are scaled by the rate that is really kept, so that the expectation is exact.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Zeroes each element with probability `p` and scales the others by 1 / (1 - p); as is in evaluation."""
+        if not self.training or self.p == 0:
+            return inputs
+        if inputs.device.type != "cpu" or self.p == 1:
+            return F.dropout(inputs, self.p)  # one fused kernel on a GPU
+        num_bits, dtype = (8, torch.int8) if (256 * self.p).is_integer() else (16, torch.int16)
+        levels = 2**num_bits
+        num_dropped = min(round(levels * self.p), levels - 1)
+        num_words = -(-inputs.numel() * num_bits // 64)
+        # all 64 bits are random; the default range would leave the sign bits 0
+        words = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None)
+        # the memory order of the inputs, channels last or not, so that the product reads both straight through
+        bits = words.view(dtype).as_strided(inputs.shape, torch.empty_like(inputs).stride())
+        keep = bits >= num_dropped - levels // 2
+        return inputs * keep.to(inputs.dtype).mul_(levels / (levels - num_dropped))
 
 
 def dense_block(num_in: int, num_out: int, dropout: float, batch_norm: bool) -> list[nn.Module]:
     """Dense layer, batch normalization where wanted, ReLU, dropout: (N, num_in) -> (N, num_out)."""
     norm: list[nn.Module] = [nn.BatchNorm1d(num_out)] if batch_norm else []
     # batch normalization subtracts the mean, and a bias with it
-    return [nn.Linear(num_in, num_out, bias=not batch_norm), *norm, nn.ReLU(), nn.Dropout(dropout)]
+    return [nn.Linear(num_in, num_out, bias=not batch_norm), *norm, nn.ReLU(), Dropout(dropout)]
 
 
 def conv_block(
@@ -24,5 +52,5 @@ def conv_block(
         # the maximum of rectified values is the rectified maximum: pooling first leaves ReLU a quarter of the work
         nn.MaxPool2d(2),
         nn.ReLU(),
-        nn.Dropout(dropout),
+        Dropout(dropout),
     ]

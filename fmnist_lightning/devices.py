@@ -58,7 +58,7 @@ def computes_bfloat16(accelerator: str) -> bool:
     import torch
 
     if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator == "mps" or (platform.system() == "Darwin" and accelerator != "cpu"):
         return False
     features = torch.cpu.get_capabilities()

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -77,7 +77,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
         elif run.read_summary().get("data_sha256") not in (None, summary["data_sha256"]):
             raise ValueError("data.source=auto: the processes of this run found different images; start it again")
         started = time.monotonic()
-        finished = _fit(trainer, model, data)
+        finished = fit(trainer, model, data)
         summary |= {"fit_seconds": round(time.monotonic() - started, 2), "epochs": len(run.read_metrics())}
         if not first:
             return {}
@@ -151,7 +151,7 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
+def fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
     """Fits; returns whether to the end, for Ctrl-C keeps what was learned."""
     ctrl_c = CtrlC()
     trainer.callbacks.append(ctrl_c)  # type: ignore[attr-defined]
@@ -216,8 +216,9 @@ def test(
         trainer.validate(model, datamodule=data, verbose=False)
         val = {name: round(trainer.callback_metrics[f"val/{name}"].item(), 6) for name in ("loss", "accuracy")}
         trainer.test(model, datamodule=data, verbose=False)
-    assert len(model.test_logits) == len(data.labels["test"]), "each test image is scored exactly once"
-    return val, model.test_logits
+    logits = torch.cat(model.test_logits)
+    assert len(logits) == len(data.labels["test"]), "each test image is scored exactly once"
+    return val, logits
 
 
 def _report(run: Run, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:

@@ -9,6 +9,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 
+from fmnist_lightning import devices, training
 from fmnist_lightning.config import CONF
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs import Run
@@ -60,10 +61,11 @@ def test_the_papers_experiments_are_the_studys_recipe(composed):
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])  # the third, 16-mixed, needs a GPU
 def test_every_precision_of_a_cpu_trains(precision, composed, tmp_path):
-    summary = train(composed(f"trainer.precision={precision}", *SMALL), tmp_path, [])
+    faster = ["trainer.max_epochs=4", "optimizer.lr=0.01"]
+    summary = train(composed(f"trainer.precision={precision}", *SMALL, *faster), tmp_path, [])
     assert summary["status"] == "completed"
     assert summary["precision"] == precision
-    assert summary["test"]["accuracy"] > 0.1
+    assert summary["test"]["accuracy"] > 0.2  # guessing gives 0.1
 
 
 def test_a_run_whose_loss_is_never_finite_fails_with_what_to_try(composed, tmp_path):
@@ -78,7 +80,7 @@ def test_an_epoch_cut_short_is_reported_by_its_own_means(composed, tmp_path):
             trainer.should_stop = trainer.global_step >= 8
 
     cfg = composed("model=ann", "model.hidden=[16]", "trainer.max_epochs=4", "~callbacks.early_stopping")
-    trainer = build_trainer(cfg, Run(tmp_path))
+    trainer = build_trainer(cfg, Run(tmp_path), "32-true")
     trainer.callbacks.append(Stop())
     data = instantiate(cfg.data, _convert_="all")
     with warnings.catch_warnings():
@@ -110,13 +112,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(model, composed,
 
 
 def test_the_checkpoint_with_the_lowest_validation_loss_is_the_one_that_is_tested(composed, tmp_path):
-    # a rate this high makes the loss rise again within the epochs
-    summary = run(composed, tmp_path, "optimizer.lr=0.1", "trainer.max_epochs=8", "callbacks.early_stopping.patience=8")
+    # without dropout 64 units learn 320 images by heart within the epochs: the loss rises again
+    by_heart = ["model.hidden=[64]", "model.dropout=0", "optimizer.lr=0.01", "trainer.max_epochs=20"]
+    summary = run(composed, tmp_path, *by_heart, "callbacks.early_stopping.patience=20")
     losses = [row["val/loss"] for row in Run(tmp_path).read_metrics()]
-    assert summary["best_epoch"] == losses.index(min(losses)) + 1 < summary["epochs"] == 8
+    assert summary["best_epoch"] == losses.index(min(losses)) + 1 < summary["epochs"] == 20
     assert summary["val"]["loss"] == pytest.approx(min(losses), abs=1e-5)
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["epoch"] + 1 == 8
+    assert last["epoch"] + 1 == 20
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(composed, tmp_path):
@@ -191,3 +194,39 @@ def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tm
     cfg = composed("model=ann", "model.hidden=[16]", "~callbacks.early_stopping")
     assert train(cfg, tmp_path, [])["status"] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
+    def chosen(has_bfloat16, *overrides):
+        monkeypatch.setattr(training, "computes_bfloat16", lambda accelerator: has_bfloat16)
+        cfg = composed(*overrides)
+        return training.choose_precision(cfg, build_model(cfg))
+
+    assert chosen(True, "model=cnn") == "bf16-mixed"
+    assert chosen(False, "model=cnn") == "32-true"
+    assert chosen(True, "model=ann") == "32-true"
+    assert chosen(True, "model=cnn", "trainer.gradient_clip_val=1.0") == "32-true"
+    assert chosen(True, "model=cnn", "trainer.precision=32-true") == "32-true"
+
+
+def test_this_machines_bfloat16_is_asked_of_torch():
+    features = torch.cpu.get_capabilities()
+    assert devices.computes_bfloat16("cpu") == bool(features.get("amx_bf16") or features.get("avx512_bf16"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", ["ann", "cnn"])
+def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
+    class Strict(Callback):
+        def on_train_batch_start(self, *args):
+            torch.cuda.set_sync_debug_mode("error")
+
+        def on_train_batch_end(self, *args):
+            torch.cuda.set_sync_debug_mode("default")
+
+    cfg = composed(f"model={model}", "trainer.accelerator=gpu", "logger=none")
+    learner = build_model(cfg)
+    trainer = build_trainer(cfg, Run(tmp_path), training.choose_precision(cfg, learner))
+    trainer.callbacks.append(Strict())
+    assert training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
+    assert trainer.global_step == 10

@@ -34,12 +34,19 @@ class BatchIndices(Sampler[Tensor]):
         rank: of this process; with `world_size` processes each image goes to one of them.
         world_size: number of processes. In shuffled order up to world_size - 1 images sit out an epoch, other
             ones each time: processes that train together must take equally many steps.
+        device: where the indices are used.
     """
 
     def __init__(
-        self, num_images: int, batch_size: int, seed: int | None = None, rank: int = 0, world_size: int = 1
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
+        self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
         self.rank, self.world_size, self.epoch = rank, world_size, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -57,7 +64,7 @@ class BatchIndices(Sampler[Tensor]):
             # numpy mixes both numbers in full; torch's CPU generator keeps the low 32 bits of a seed
             order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(self.num_images))
         share = self._share()
-        order = order[share.start : share.stop : share.step]
+        order = order[share.start : share.stop : share.step].to(self.device)
         for i in range(len(self)):
             stop = (i + 1) * self.batch_size if i + 1 < len(self) else len(order)
             yield order[i * self.batch_size : stop]

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 
 from fmnist_lightning.limits import require
 
@@ -42,11 +41,12 @@ class Classifier(pl.LightningModule):
         require(model__adam_lr=adam_lr)
         self.network = network
         self.adam_lr, self.optimizer, self.scheduler = adam_lr, optimizer, scheduler
-        self.train_loss, self.train_accuracy = _metrics()
-        self.val_loss, self.val_accuracy = _metrics()
-        self.test_loss, self.test_accuracy = _metrics()
-        self._seen: dict[str, list[Batch]] = {"train": [], "val": [], "test": []}  # logits, labels of each batch
-        self.test_logits = torch.empty(0, NUM_CLASSES)  # (N, 10) float32 of the last test pass, in its order
+        self.train_loss, self.train_accuracy = _mean(), _mean()
+        self.val_loss, self.val_accuracy = _mean(), _mean()
+        self.test_loss, self.test_accuracy = _mean(), _mean()
+        self._sums = torch.zeros(2)  # over the images of this epoch: cross-entropy, right predictions
+        self._num_images = 0
+        self.test_logits: list[Tensor] = []  # one (N, 10) float32 per batch of the last test pass
 
     @property
     def num_parameters(self) -> int:
@@ -58,57 +58,76 @@ class Classifier(pl.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def _step(self, stage: str, batch: Batch, batch_idx: int) -> Tensor:
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images).float()
-        if batch_idx == 0:
-            self._seen[stage] = []  # an epoch that was broken off leaves its batches behind
-        self._seen[stage].append((logits.detach(), labels))
-        return F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels)
+        right = (logits.detach().argmax(dim=1) == labels).sum()
+        self._sums += torch.stack([loss.detach() * len(labels), right])
+        self._num_images += len(labels)
+        return loss, logits
 
-    def epoch_metrics(self, stage: str) -> dict[str, Metric]:
-        """Loss and accuracy of the epoch so far; their `compute` gives the means over all images and processes.
+    def _start_sums(self) -> None:
+        self._sums, self._num_images = torch.zeros(2, device=self.device), 0
 
-        The metrics are updated here, once an epoch with all its logits (2 MB for 48,000 images), and not at every
-        step: that would cost a small network more than its layers do.
+    def _update_metrics(self, stage: str) -> None:
+        """Hands the epoch's sums over, once: metrics updated at every step cost a small network more than its layers.
+
+        They are in turn what averages over processes.
         """
-        metrics: dict[str, Metric] = {name: getattr(self, f"{stage}_{name}") for name in ("loss", "accuracy")}
-        if self._seen[stage]:
-            logits, labels = (torch.cat(parts) for parts in zip(*self._seen[stage], strict=True))
-            self._seen[stage] = []
-            metrics["loss"].update(F.cross_entropy(logits, labels, reduction="none"))
-            metrics["accuracy"].update(logits, labels)
-        return metrics
+        loss, accuracy = self._sums / self._num_images
+        getattr(self, f"{stage}_loss").update(loss, self._num_images)
+        getattr(self, f"{stage}_accuracy").update(accuracy, self._num_images)
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the sums."""
+        self._start_sums()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
-        return self._step("train", batch, batch_idx)
+        return self._step(batch)[0]
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Takes the epoch's means, before validation starts its sums."""
+        if self.trainer.is_last_batch or self.trainer.should_stop:
+            self._update_metrics("train")
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's means, taken while the weights moved and with dropout on."""
-        self._log_epoch("train")
+        self._log_means("train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the sums."""
+        self._start_sums()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to the means that early stopping and the best checkpoint go by."""
-        self._step("val", batch, batch_idx)
+        self._step(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means."""
-        self._log_epoch("val")
+        self._update_metrics("val")
+        self._log_means("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Starts the sums, and forgets the logits of an earlier test pass."""
+        self._start_sums()
+        self.test_logits = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds the batch to the means."""
-        self._step("test", batch, batch_idx)
+        """Keeps the batch's logits: what is said of the test images is computed from all of them at once."""
+        self.test_logits.append(self._step(batch)[1].cpu())
 
     def on_test_epoch_end(self) -> None:
-        """Keeps the logits: what is said of the test images is computed from all of them at once."""
-        self.test_logits = torch.cat([logits for logits, _ in self._seen["test"]]).cpu()
-        self._log_epoch("test")
+        """Logs the means."""
+        self._update_metrics("test")
+        self._log_means("test")
 
-    def _log_epoch(self, stage: str) -> None:
+    def _log_means(self, stage: str) -> None:
         # Lightning computes and resets them. Not for the loggers: the callback EpochMetrics writes one row an epoch
         # to all of them.
-        self.log_dict({f"{stage}/{name}": metric for name, metric in self.epoch_metrics(stage).items()}, logger=False)
+        means = {f"{stage}/{name}": getattr(self, f"{stage}_{name}") for name in ("loss", "accuracy")}
+        self.log_dict(means, logger=False)
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, where one is given, the scheduler, as Lightning takes them."""
@@ -122,6 +141,7 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def _metrics() -> tuple[MeanMetric, MulticlassAccuracy]:
-    # "disable" takes values as they are; a loss that is not finite is for the run to notice
-    return MeanMetric(nan_strategy="disable"), MulticlassAccuracy(NUM_CLASSES, average="micro")
+def _mean() -> MeanMetric:
+    # not a number counts as infinite. Of what it allows, "disable" ignores the weights (torchmetrics issue 3434), and
+    # "ignore" hides a loss that is no number
+    return MeanMetric(nan_strategy=float("inf"))

@@ -28,7 +28,8 @@ class Dropout(nn.Dropout):
         # the memory order of the inputs, channels last or not, so that the product reads both straight through
         bits = words.view(dtype).as_strided(inputs.shape, torch.empty_like(inputs).stride())
         keep = bits >= num_dropped - levels // 2
-        return inputs * keep.to(inputs.dtype).mul_(levels / (levels - num_dropped))
+        scaled_keep: Tensor = keep.to(inputs.dtype).mul_(levels / (levels - num_dropped))
+        return inputs * scaled_keep
 
 
 def dense_block(num_in: int, num_out: int, dropout: float, batch_norm: bool) -> list[nn.Module]:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fmnist_lightning.models import ANN, CNN, cosine
+from fmnist_lightning.models.layers import Dropout
 from fmnist_lightning.training import ADVICE
 
 
@@ -60,6 +61,46 @@ def test_pooling_before_relu_is_the_studys_relu_before_pooling():
     weight = torch.randn_like(ours)
     gradients = [torch.autograd.grad((out * weight).sum(), maps)[0] for out in (ours, studys)]
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_our_dropout_is_torchs(rate, memory_format):
+    torch.manual_seed(0)
+    inputs = torch.rand(64, 16, 14, 14).add(0.5).to(memory_format=memory_format).requires_grad_()
+    dropout, num_draws = Dropout(rate), 50
+    kept = torch.zeros_like(inputs)
+    for _ in range(num_draws):
+        outputs = dropout(inputs)
+        keep = outputs != 0
+        kept += keep
+        # what is kept is scaled by the inverse of the rate that is kept, as is its gradient
+        assert torch.allclose(outputs, inputs * keep / (1 - rate), rtol=2e-4)
+        (gradient,) = torch.autograd.grad(outputs.sum(), inputs)
+        assert torch.allclose(gradient, keep / (1 - rate), rtol=2e-4)
+    shares = kept / num_draws
+    # five standard errors of the binomial distribution, over all elements and over each channel, row and column
+    for dims in ((0, 1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2)):
+        share = shares.mean(dim=dims)
+        num = num_draws * inputs.numel() / share.numel()
+        assert (share - (1 - rate)).abs().max() < 5 * (rate * (1 - rate) / num) ** 0.5
+    assert shares.std().item() == pytest.approx((rate * (1 - rate) / num_draws) ** 0.5, rel=0.05)  # independent
+    assert torch.equal(dropout.eval()(inputs), inputs)
+    assert dropout.state_dict() == nn.Dropout(rate).state_dict() == {}
+
+
+def test_our_dropout_keeps_shapes_types_and_rates_at_the_edges():
+    torch.manual_seed(0)
+    for shape in ((3,), (5, 7), (2, 3, 5, 7), (0, 4)):
+        for dtype in (torch.float32, torch.bfloat16):
+            outputs = Dropout(0.25)(torch.ones(shape, dtype=dtype))
+            assert (outputs.shape, outputs.dtype) == (shape, dtype)
+    ones = torch.ones(1000)
+    assert torch.equal(Dropout(0.0)(ones), ones)
+    assert not Dropout(1.0)(ones).any()
+    assert Dropout(0.999999)(ones).isfinite().all()
+    transposed = torch.ones(200, 300).t()[::2]  # neither contiguous nor dense
+    assert Dropout(0.25)(transposed).count_nonzero() / transposed.numel() == pytest.approx(0.75, abs=0.02)
 
 
 @pytest.mark.parametrize(

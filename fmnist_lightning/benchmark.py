@@ -1,0 +1,250 @@
+"""Times this machine: python -m fmnist_lightning.benchmark [repeats=5] [images=60000] [output=FILE.json] [OVERRIDES].
+
+Runs this project, the conventional way with Lightning and a bare loop of PyTorch side by side, each in a process of
+its own, taking turns repeat by repeat after a warm-up, and prints one table. OVERRIDES are those of a run: model=ann,
+data.batch_size=512 (256 here unless given), trainer.precision=32-true. arms=project,bare chooses.
+"""
+
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
+from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.files import write_whole
+
+OWN = {"repeats": "5", "images": None, "output": None, "arms": None}
+PARTS = ("input", "step", "epoch")
+STEPS = 20  # training steps in one timing of the step alone
+
+
+def main() -> None:
+    """Runs the command."""
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(__doc__)
+        return
+    try:
+        benchmark(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if wants_trace():
+            raise
+        sys.exit(f"error: {one_line(error)}")
+
+
+def benchmark(arguments: Sequence[str]) -> dict[str, Any]:
+    """Measures, prints the table and writes the JSON file.
+
+    Args:
+        arguments: as typed.
+
+    Returns:
+        What the file holds: arms by name with {input, step, epoch} (seconds of each repeat; `images`, how many images
+        one took; peak_mb, peak memory of its process), and machine, versions, settings.
+
+    Raises:
+        ValueError: an argument or override that cannot be, by name.
+    """
+    own = read_arguments([a for a in arguments if a.partition("=")[0] in OWN], OWN)
+    overrides = ["data.batch_size=256", *(a for a in arguments if a.partition("=")[0] not in OWN)]
+    check(overrides)
+    repeats, images = _whole("repeats", own["repeats"]), _whole("images", own["images"] or "60000", least=100)
+    names = _arm_names(own["arms"])
+    context = multiprocessing.get_context("spawn")
+    workers = {}
+    for name in names:
+        here, there = context.Pipe()
+        process = context.Process(target=_serve, args=(there, name, overrides, images, repeats), daemon=True)
+        process.start()
+        there.close()
+        workers[name] = (process, here)
+    try:
+        result = _take_turns({name: pipe for name, (_, pipe) in workers.items()}, repeats)
+    finally:
+        for process, _ in workers.values():
+            process.kill()
+            process.join()
+    result["settings"] = {"overrides": overrides, "repeats": repeats}
+    output = Path(own["output"] or f"benchmark-{result['machine']['model']}.json")
+    write_whole(output, json.dumps(result, indent=2) + "\n")
+    _print(result)
+    print(f"written: {output}")
+    return result
+
+
+def _whole(key: str, typed: str | None, least: int = 1) -> int:
+    if typed is None or not typed.isdecimal() or int(typed) < least:
+        raise ValueError(f"{key}={typed}: must be a whole number, at least {least}")
+    return int(typed)
+
+
+def _arm_names(typed: str | None) -> list[str]:
+    from fmnist_lightning.devices import num_gpus
+
+    known = ["project", "conventional", "bare", "compiled"]
+    if typed is None:  # compiling pays where it saves kernel launches
+        return known if num_gpus() and platform.system() != "Darwin" else known[:3]
+    names = typed.split(",")
+    for name in names:
+        if name not in known or names.count(name) > 1:
+            raise ValueError(f"arms={typed}: must be a comma list of {', '.join(known)}, each once")
+    return names
+
+
+def _take_turns(pipes: dict[str, Connection], repeats: int) -> dict[str, Any]:
+    """Has the arms work one at a time, each `repeats` times after a warm-up, part by part."""
+    arms: dict[str, dict[str, Any]] = {name: _receive(name, pipe) for name, pipe in pipes.items()}
+    machine = [arm.pop("machine") for arm in arms.values()][0]
+    for part in PARTS:
+        for repeat in range(repeats + 1):
+            for name, pipe in pipes.items():
+                print(f"\r{part}: {repeat or 'warm-up'} of {repeats}, {name}".ljust(60), end="", file=sys.stderr)
+                pipe.send("go")
+                seconds = _receive(name, pipe)
+                arms[name].setdefault(part, []).extend([seconds] if repeat else [])
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    for name, pipe in pipes.items():
+        arms[name]["peak_mb"] = _receive(name, pipe)
+    return {"machine": machine, "arms": arms}
+
+
+def _receive(name: str, pipe: Connection) -> Any:
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        raise ValueError(f"arms={name}: its process ended, out of memory or killed") from None
+    if isinstance(answer, str):
+        raise ValueError(answer)
+    return answer
+
+
+def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repeats: int) -> None:
+    """One arm, in its own process: waits for its turn, works, answers with the seconds."""
+    os.environ["TQDM_DISABLE"] = "" if name == "conventional" else "1"
+    sys.stderr = sys.stdout = Path(os.devnull).open("w")  # where the progress bar of the conventional way goes
+    try:
+        arm, facts = _set_up(name, overrides, images)
+        pipe.send(facts)
+        from fmnist_lightning.arms import Project
+
+        assert isinstance(arm, Project)
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            pipe.recv()
+            started = time.perf_counter()
+            yield
+            _synchronise()
+            pipe.send(time.perf_counter() - started)
+
+        for _ in range(repeats + 1):
+            with turn():
+                for batch in arm.batches():
+                    last = batch
+        batch = next(iter(arm.batches()))
+        arm.model.train()
+        for _ in range(repeats + 1):
+            with turn():
+                for _ in range(STEPS):
+                    arm.step(batch)
+        del batch, last
+        arm.epochs(repeats + 1, turn)
+        pipe.send(_peak_mb())
+    except Exception as error:
+        pipe.send(one_line(error))
+    pipe.recv()  # until the end
+
+
+def _set_up(name: str, overrides: list[str], images: int) -> tuple[Any, dict[str, Any]]:
+    import lightning.pytorch as pl
+    import torch
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from fmnist_lightning import arms
+    from fmnist_lightning.devices import keep_freed_memory
+    from fmnist_lightning.provenance import provenance
+    from fmnist_lightning.training import build_model, choose_precision
+
+    if name != "conventional":
+        keep_freed_memory()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        cfg = compose(CONFIG_NAME, [*overrides, "~callbacks.early_stopping"])
+    pl.seed_everything(cfg.seed, verbose=False)
+    data = instantiate(cfg.data, _convert_="all")
+    data.setup()
+    share = min(1.0, images / sum(len(data.labels[stage]) for stage in ("train", "val")))
+    for stage in ("train", "val"):
+        num = round(share * len(data.labels[stage]))
+        data.images[stage], data.labels[stage] = data.images[stage][:num], data.labels[stage][:num]
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    precision = choose_precision(cfg, build_model(cfg))
+    arm = {"project": arms.Project, "conventional": arms.Conventional, "bare": arms.Bare, "compiled": arms.Compiled}[
+        name
+    ](cfg, data, precision, device)
+    num_train, num_val = len(data.labels["train"]), len(data.labels["val"])
+    machine = {
+        "model": type(build_model(cfg)).__name__.lower(),
+        "data": data.facts["data"],
+        "images": [num_train, num_val],
+    }
+    machine |= provenance(device, precision)
+    size = {"input": num_train, "step": STEPS * min(data.batch_size, num_train), "epoch": num_train + num_val}
+    return arm, {"machine": machine, "precision": arm.precision, "images": size}
+
+
+def _synchronise() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _peak_mb() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    machine, arms = result["machine"], result["arms"]
+    table = Table(
+        title=f"{machine['model']}, {machine['device']}, {', '.join(result['settings']['overrides'])}",
+        title_justify="left",
+        caption="images per second, medians; ratio: seconds of this project's epoch / the arm's, median (min-max)",
+        caption_justify="left",
+    )
+    table.add_column("arm")
+    for column in (*PARTS, "epoch, s", "ratio", "peak MB", "precision"):
+        table.add_column(column, justify="right")
+    for name, arm in arms.items():
+        speeds = [f"{arm['images'][part] / statistics.median(arm[part]):,.0f}" for part in PARTS]
+        ratio = "" if "project" not in arms else _ratio(arms["project"]["epoch"], arm["epoch"])
+        table.add_row(
+            name, *speeds, f"{statistics.median(arm['epoch']):.3f}", ratio, f"{arm['peak_mb']:.0f}", arm["precision"]
+        )
+    Console(highlight=False).print(table)
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> str:
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check
 from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.processes import is_later, quiet_overrides
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
@@ -22,9 +23,12 @@ _failed: list[Path] = []  # folders of the runs that failed: one does not stop a
 
 def main() -> None:
     """Runs what the command line asks for; exits with 0 only where every run was completed."""
-    arguments = get_args_parser().parse_args()
+    arguments = get_args_parser().parse_intermixed_args()
     only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
     if not only_asks:
+        flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
+        # Hydra reads overrides from one place only; at the end Lightning adds those of the processes that it starts
+        sys.argv[1:] = [*flags, *arguments.overrides, *quiet_overrides()]
         try:
             check(arguments.overrides, arguments.multirun, arguments.config_dir, runs_here=not arguments.cfg)
         except (ValueError, HydraException, OmegaConfBaseException) as error:
@@ -46,7 +50,8 @@ def _run(cfg: DictConfig) -> None:
 
         summary = train(cfg, folder, list(settings.overrides.task))
     except KeyboardInterrupt:
-        print(f"interrupted\nrun: {folder}", flush=True)
+        if not is_later():
+            print(f"interrupted\nrun: {folder}", flush=True)
         sys.exit(INTERRUPTED)
     except Exception as error:
         log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
@@ -54,7 +59,8 @@ def _run(cfg: DictConfig) -> None:
             raise
         _failed.append(folder)
         print(f"error: {one_line(error)}", file=sys.stderr)
-        print(f"run: {folder}", flush=True)
+        if not is_later():
+            print(f"run: {folder}", flush=True)
         return
     if summary:
         show(summary, folder)

@@ -2,7 +2,6 @@
 
 import difflib
 import itertools
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.devices import check_device, num_gpus
+from fmnist_lightning.devices import check_device, count_devices, num_gpus
 from fmnist_lightning.limits import LIMITS, is_list, is_number, spelling
+from fmnist_lightning.processes import check_processes, is_later
 from fmnist_lightning.runs import SUMMARY
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -220,15 +220,18 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
 
 def _check_machine(cfg: DictConfig, multirun: bool) -> None:
     """What depends on the machine: the device and the folder."""
-    devices = cfg.trainer.devices
-    check_device(cfg.trainer.accelerator, list(devices) if OmegaConf.is_list(devices) else devices)
+    devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
+    devices = list(devices) if OmegaConf.is_list(devices) else devices
+    check_device(cfg.trainer.accelerator, devices)
     if cfg.trainer.precision == "16-mixed" and (cfg.trainer.accelerator == "cpu" or num_gpus() == 0):
         raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
-    if multirun and (cfg.trainer.strategy != "auto" or devices not in (1, "auto")):
+    if multirun and (cfg.trainer.strategy != "auto" or devices not in (1, "auto") or num_nodes > 1):
         raise ValueError(
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
             "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
         )
+    num_devices = count_devices(cfg.trainer.accelerator, devices)
+    check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
     key, mark = ("hydra.sweep.dir", "multirun.yaml") if multirun else ("hydra.run.dir", SUMMARY)
     folder = Path(OmegaConf.select(cfg, key))
     try:
@@ -237,12 +240,8 @@ def _check_machine(cfg: DictConfig, multirun: bool) -> None:
         taken = (folder / mark).exists()
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
-    if taken and not _is_later_rank():
+    if taken and not is_later():
         raise ValueError(f"{key}={folder}: already holds a {key.split('.')[1]}, which is kept; choose another {key}")
-
-
-def _is_later_rank() -> bool:
-    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def _keys(cfg: DictConfig) -> list[str]:

@@ -36,6 +36,13 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
         raise ValueError(f"trainer.devices={devices}: this machine has {num_gpus()} GPU{'s' * (num_gpus() > 1)}")
 
 
+def count_devices(accelerator: str, devices: Any) -> int:
+    """How many devices of this machine train; arguments as those of check_device."""
+    if devices == "auto":
+        return 1 if accelerator == "cpu" else max(num_gpus(), 1)
+    return len(devices) if is_list(devices) else int(devices)
+
+
 @functools.cache
 def num_gpus() -> int:
     """How many GPUs trainer.accelerator=gpu could use, asked of the driver: importing torch takes seconds."""

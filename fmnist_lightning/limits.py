@@ -108,6 +108,7 @@ LIMITS: dict[str, Limit] = {
             or (is_list(v) and len(v) > 0 and all(is_whole(n) and n >= 0 for n in v))
         ),
     ),
+    "trainer.num_nodes": _whole(1),
     "trainer.strategy": _one_of("auto", "ddp"),
     "trainer.precision": _one_of("auto", "32-true", "bf16-mixed", "16-mixed"),
     "trainer.max_epochs": _whole(1),

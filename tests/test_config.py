@@ -179,6 +179,30 @@ def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_p
         check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)
 
 
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+MACHINES = ["trainer=ddp", "trainer.accelerator=cpu"]
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_each_process_of_torchrun_is_told_what_does_not_agree(rank, tmp_path, monkeypatch):
+    for name, value in (TORCHRUN | {"RANK": rank}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"trainer\.devices: 1 of this machine.*started 2; set trainer\.devices=2"):
+        check([*MACHINES, "trainer.devices=1", "trainer.num_nodes=2"])
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=1: .*4 processes on 2 machines.*trainer\.num_nodes=2"):
+        check(MACHINES)
+    with pytest.raises(ValueError, match=r"own clock; name one for all: hydra\.run\.dir=outputs/NAME"):
+        check([*MACHINES, "trainer.num_nodes=2"])
+    check([*MACHINES, "trainer.num_nodes=2", f"hydra.run.dir={tmp_path}/run"])
+    with pytest.raises(ValueError, match="start the runs one by one"):
+        check([*MACHINES, "trainer.num_nodes=2", "seed=1,2"], multirun=True)
+
+
+def test_several_machines_without_torchrun_are_refused():
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: several machines train through torchrun"):
+        check([*MACHINES, "trainer.num_nodes=2"])
+
+
 def test_options_by_pattern_and_in_quotes_are_understood():
     check(["model=glob(*)"], multirun=True)
     check(["model='cnn'"])

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,19 +213,137 @@ def test_ctrl_c_before_anything_was_learned_says_so(tiny_overrides, tmp_path):
     assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
 
 
-def test_two_processes_train_one_model_and_one_of_them_scores(command, tiny_overrides, tmp_path):
-    answer = command("model=ann", *tiny_overrides, "trainer=ddp", "hydra.run.dir=run", OMP_NUM_THREADS="1")
+# imported by every Python process whose PYTHONPATH holds it: writes down which images each rank trains on or tests
+RECORDER = """
+import sys
+
+def recorded(step, name):
+    def record_and_step(self, batch, batch_idx):
+        with open(f"{name}_{self.global_rank}.txt", "a") as file:
+            file.writelines(f"{self.current_epoch} {zlib.crc32(image.numpy())}\\n" for image in batch[0])
+        return step(self, batch, batch_idx)
+    return record_and_step
+
+if "torch.distributed.run" not in sys.orig_argv:
+    import zlib
+    from fmnist_lightning.models import Classifier
+
+    for name in ("training_step", "test_step"):
+        setattr(Classifier, name, recorded(getattr(Classifier, name), name))
+"""
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> dict[str, str]:
+    """The environment of a process that records."""
+    (tmp_path / "recorder").mkdir()
+    (tmp_path / "recorder" / "sitecustomize.py").write_text(RECORDER)
+    paths = [str(tmp_path / "recorder"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def assert_two_processes_made_one_run(run: Run, data: FashionMNISTData) -> None:
+    """Whatever started the two in the folder beside the run: what they left there."""
+    # each training image once an epoch, half of them on either process; each test image once, on the first
+    expected, seen = {}, {}
+    for name, stage in (("training_step", "train"), ("test_step", "test")):
+        images, _ = data.on_after_batch_transfer((data.images[stage], data.labels[stage]), 0)
+        expected[name] = sorted(str(zlib.crc32(image.numpy())) for image in images)
+        assert len(set(expected[name])) == len(images)
+        for path in run.folder.parent.glob(f"{name}_*.txt"):
+            seen[path.stem] = [line.split() for line in path.read_text().splitlines()]
+    assert set(seen) == {"training_step_0", "training_step_1", "test_step_0"}
+    for epoch in "01":
+        shares = [[image for at, image in seen[f"training_step_{rank}"] if at == epoch] for rank in (0, 1)]
+        assert [len(share) for share in shares] == [160, 160]
+        assert sorted(shares[0] + shares[1]) == expected["training_step"]
+    assert sorted(image for _, image in seen["test_step_0"]) == expected["test_step"]
+    assert run.read_predictions()[0].equal(data.labels["test"])
+
+    files = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert {name for name in files if not name.startswith("events.out.tfevents.")} == ARTEFACTS
+    assert run.read_summary()["status"] == "completed"
+    assert [row["step"] for row in run.read_metrics()] == [3, 6]  # 160 images each, in batches of 64
+
+
+def test_two_processes_train_one_model_and_one_of_them_scores(command, tiny_overrides, tiny, recorder, tmp_path):
+    (tmp_path / "mine").mkdir()  # flags may stand anywhere, also where Lightning adds the second process's overrides
+    ddp = ["trainer=ddp", "trainer.devices=2", "hydra.run.dir=run", "--config-dir", "mine"]
+    answer = command("model=ann", *tiny_overrides, *ddp, **recorder)
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""
-    run = Run(tmp_path / "run")
-    assert [path.name for path in run.folder.glob("*.log")] == ["fmnist.log"]
-    summary = run.read_summary()
-    assert summary["status"] == "completed"
-    assert len(run.read_predictions()[0]) == 100
-    assert [row["step"] for row in run.read_metrics()] == [3, 6]  # 320 images, 160 each, in batches of 64
+    assert_two_processes_made_one_run(Run(tmp_path / "run"), tiny)
     assert len(re.findall(r"^run: ", answer.stdout, flags=re.MULTILINE)) == 1
     again = command("run=run", module="fmnist_lightning.evaluate")
     assert "agrees with its summary" in again.stdout
+
+
+def two_machines(overrides: list[str], second: list[str], cwd: Path, env: dict[str, str]) -> list[tuple[int, str, str]]:
+    """Trains on this machine as if it were two; exit status, output and errors of both.
+
+    Args:
+        overrides: of both.
+        second: further ones of the second machine.
+        cwd: of both.
+        env: what is added to the environment.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    torchrun += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    typed = ["-m", "fmnist_lightning", "trainer=ddp", "trainer.devices=1", "trainer.num_nodes=2", *overrides]
+    machines = [
+        subprocess.Popen(
+            [*torchrun, f"--node-rank={rank}", *typed, *further],
+            cwd=cwd,
+            env=os.environ | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, further in enumerate(([], second))
+    ]
+    try:
+        outputs = [machine.communicate(timeout=120) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.terminate()  # torchrun ends its processes; nothing where it has ended
+    return [(machine.returncode, *output) for machine, output in zip(machines, outputs, strict=True)]
+
+
+def test_two_machines_train_one_model_and_the_first_scores(tiny_overrides, tiny, recorder, tmp_path):
+    overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
+    (status, stdout, stderr), later = two_machines(overrides, [], tmp_path, recorder)
+    assert status == 0, stderr
+    assert stderr == ""
+    assert later == (0, "", "")
+    assert_two_processes_made_one_run(Run(tmp_path / "run"), tiny)
+    assert re.findall(r"^run: .*", stdout, flags=re.MULTILINE) == [f"run: {tmp_path / 'run'}"]
+
+
+def test_a_later_process_of_torchrun_leaves_the_files_of_an_older_run_alone(command, tmp_path):
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    older = {tmp_path / "run" / name: name for name in ("summary.json", ".hydra/config.yaml", "fmnist.log")}
+    for path, text in older.items():
+        path.write_text(text)
+    ranks = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "0"}
+    sizes = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2"}
+    ends = ["trainer.accelerator=cpu", "trainer.num_nodes=2", "hydra.run.dir=run", "data.mirrors=[]"]
+    answer = command(*ends, **ranks, **sizes)
+    assert "error: " in answer.stderr  # no dataset
+    assert answer.stdout == ""
+    assert {path: path.read_text() for path in older} == older
+
+
+def test_two_machines_with_different_images_are_refused(tiny_overrides, tmp_path):
+    overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
+    answers = two_machines(overrides, ["data.split_seed=1"], tmp_path, {})
+    for status, _, stderr in answers:
+        assert status == 1
+        assert "error: data.source=synthetic: the processes of this run found different images" in stderr
+    assert [stdout.count("run: ") for _, stdout, _ in answers] == [1, 0]
+    assert Run(tmp_path / "run").read_summary()["status"] == "failed"
 
 
 @pytest.mark.real_data

@@ -70,8 +70,13 @@ class FashionMNISTData(pl.LightningDataModule):
         self.seed = seed
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads (fetches, draws) the images once and splits them; each later call finds them in memory."""
+        """Reads (fetches, draws) the images once and splits them; each later call finds them in memory.
+
+        Raises:
+            ValueError: the processes that train together have not the same images in the same split.
+        """
         if self.images:
+            self._compare()
             return
         name, (train_images, train_labels, test_images, test_labels) = self._read()
         train, val = stratified_split(train_labels, self.val_fraction, self.split_seed)
@@ -85,6 +90,17 @@ class FashionMNISTData(pl.LightningDataModule):
             "split": {stage: len(labels) for stage, labels in self.labels.items()},
             "split_sha256": _sha256(train, val),
         }
+
+    def _compare(self) -> None:
+        """Once the processes are connected: each takes its share of what all must have alike."""
+        if self.trainer is None:
+            return
+        mine, strategy = (self.facts, self.seed, self.batch_size), self.trainer.strategy
+        if not strategy.reduce_boolean_decision(strategy.broadcast(mine) == mine):
+            raise ValueError(
+                f"data.source={self.source}: the processes of this run found different images, or share them out "
+                "differently; give each machine the same files and the same overrides"
+            )
 
     def _read(self) -> tuple[str, tuple[Tensor, Tensor, Tensor, Tensor]]:
         if self.source != "synthetic":

@@ -14,7 +14,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format tensorboard lock clean
+.PHONY: help setup train test lint format benchmark tensorboard lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,10 @@ lint: .venv/complete ## check format, style and types
 format: .venv/complete ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+benchmark: .venv/complete ## time this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick
+	$(BIN)/python -m fmnist_lightning.benchmark model=ann data=auto $(ARGS)
+	$(BIN)/python -m fmnist_lightning.benchmark model=cnn data=auto $(ARGS)
 
 tensorboard: .venv/complete ## browse the runs in outputs/
 	$(BIN)/tensorboard --logdir outputs $(ARGS)

@@ -4,7 +4,6 @@ All of them train the same function of the same images at the same batch size. A
 pass over the training batches, ready for the model), its training step alone, and epochs of training and validation.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -59,10 +58,13 @@ class Project:
         data: set up.
         precision: as trainer.precision, without "auto".
         device: that trains.
+        folder: for what the training writes.
     """
 
-    def __init__(self, cfg: DictConfig, data: FashionMNISTData, precision: str, device: torch.device) -> None:
-        self.cfg, self.data, self.precision, self.device = cfg, data, precision, device
+    def __init__(
+        self, cfg: DictConfig, data: FashionMNISTData, precision: str, device: torch.device, folder: Path
+    ) -> None:
+        self.cfg, self.data, self.precision, self.device, self.folder = cfg, data, precision, device, folder
         self.model = self._model().to(device)
         self.optimizer: torch.optim.Optimizer = self.model.configure_optimizers()
 
@@ -92,11 +94,10 @@ class Project:
 
     def epochs(self, num: int, each_epoch: EachEpoch) -> None:
         """Trains and validates for `num` epochs, as a run does."""
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = build_trainer(self.cfg, Run(folder), self.precision)
-            trainer.fit_loop.max_epochs = num
-            trainer.callbacks.append(Paced(each_epoch))  # type: ignore[attr-defined]
-            fit(trainer, self.model, self.data)
+        trainer = build_trainer(self.cfg, Run(self.folder), self.precision)
+        trainer.fit_loop.max_epochs = num
+        trainer.callbacks.append(Paced(each_epoch))  # type: ignore[attr-defined]
+        fit(trainer, self.model, self.data)
 
 
 class Compiled(Project):
@@ -109,7 +110,7 @@ class Compiled(Project):
 
 
 class Bare(Project):
-    """The shortest loop of PyTorch over the same batches, with the same model: what Lightning adds is the difference."""
+    """The shortest loop of PyTorch over the same batches with the same model: the difference is what Lightning adds."""
 
     def epochs(self, num: int, each_epoch: EachEpoch) -> None:
         """Trains and validates for `num` epochs."""
@@ -131,15 +132,16 @@ class Bare(Project):
 class Conventional(Project):
     """What most examples do: per-image transforms in a DataLoader, metrics, log and progress bar at every step."""
 
-    def __init__(self, cfg: DictConfig, data: FashionMNISTData, precision: str, device: torch.device) -> None:
-        super().__init__(cfg, data, "32-true", device)
+    def __init__(
+        self, cfg: DictConfig, data: FashionMNISTData, precision: str, device: torch.device, folder: Path
+    ) -> None:
+        super().__init__(cfg, data, "32-true", device, folder)
         self.plain = ConventionalModule(conventional_network(self.model.network), self.model.adam_lr)
         self.model.network = self.plain.network.to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.model.adam_lr)
-        self.folder = tempfile.TemporaryDirectory()
-        write_idx_files(Path(self.folder.name), data)
+        write_idx_files(folder, data)
         to_normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.mean, data.std)])
-        images = FashionMNIST(self.folder.name, transform=to_normalised)
+        images = FashionMNIST(folder, transform=to_normalised)
         parts = random_split(images, [len(data.labels["train"]), len(data.labels["val"])])
         self.train_loader, self.val_loader = (
             DataLoader(part, batch_size=data.batch_size, shuffle=shuffle)
@@ -158,8 +160,8 @@ class Conventional(Project):
             devices=1,
             max_epochs=num,
             callbacks=[Paced(each_epoch), ModelCheckpoint(monitor="val/loss")],
-            logger=CSVLogger(self.folder.name),
-            default_root_dir=self.folder.name,
+            logger=CSVLogger(self.folder),
+            default_root_dir=self.folder,
             num_sanity_val_steps=0,
         )
         trainer.fit(self.plain, self.train_loader, self.val_loader)

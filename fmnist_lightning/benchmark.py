@@ -5,18 +5,24 @@ its own, taking turns repeat by repeat after a warm-up, and prints one table. OV
 data.batch_size=512 (256 here unless given), trainer.precision=32-true. arms=project,bare chooses.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
 from fmnist_lightning.errors import one_line, wants_trace
@@ -71,11 +77,13 @@ def benchmark(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         result = _take_turns({name: pipe for name, (_, pipe) in workers.items()}, repeats)
     finally:
-        for process, _ in workers.values():
+        for process, pipe in workers.values():
+            pipe.close()  # whereupon it ends
+            process.join(10)
             process.kill()
-            process.join()
     result["settings"] = {"overrides": overrides, "repeats": repeats}
-    output = Path(own["output"] or f"benchmark-{result['machine']['model']}.json")
+    output = Path(own["output"] or f"outputs/benchmark-{result['machine']['model']}.json")
+    output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, json.dumps(result, indent=2) + "\n")
     _print(result)
     print(f"written: {output}")
@@ -104,17 +112,15 @@ def _arm_names(typed: str | None) -> list[str]:
 def _take_turns(pipes: dict[str, Connection], repeats: int) -> dict[str, Any]:
     """Has the arms work one at a time, each `repeats` times after a warm-up, part by part."""
     arms: dict[str, dict[str, Any]] = {name: _receive(name, pipe) for name, pipe in pipes.items()}
-    machine = [arm.pop("machine") for arm in arms.values()][0]
-    for part in PARTS:
-        for repeat in range(repeats + 1):
-            for name, pipe in pipes.items():
-                print(f"\r{part}: {repeat or 'warm-up'} of {repeats}, {name}".ljust(60), end="", file=sys.stderr)
-                pipe.send("go")
-                seconds = _receive(name, pipe)
-                arms[name].setdefault(part, []).extend([seconds] if repeat else [])
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    machine, *_ = [arm.pop("machine") for arm in arms.values()]
+    with Console(stderr=True).status("") as status:
+        for part, repeat, (name, pipe) in itertools.product(PARTS, range(repeats + 1), pipes.items()):
+            status.update(f"{part}, {name}: " + (f"repeat {repeat} of {repeats}" if repeat else "warm-up"))
+            pipe.send("go")
+            seconds = _receive(name, pipe)
+            arms[name].setdefault(part, []).extend([seconds] if repeat else [])
     for name, pipe in pipes.items():
-        arms[name]["peak_mb"] = _receive(name, pipe)
+        arms[name]["peak_mb"] = round(_receive(name, pipe))
     return {"machine": machine, "arms": arms}
 
 
@@ -130,42 +136,44 @@ def _receive(name: str, pipe: Connection) -> Any:
 
 def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repeats: int) -> None:
     """One arm, in its own process: waits for its turn, works, answers with the seconds."""
-    os.environ["TQDM_DISABLE"] = "" if name == "conventional" else "1"
-    sys.stderr = sys.stdout = Path(os.devnull).open("w")  # where the progress bar of the conventional way goes
-    try:
-        arm, facts = _set_up(name, overrides, images)
-        pipe.send(facts)
-        from fmnist_lightning.arms import Project
 
-        assert isinstance(arm, Project)
+    @contextmanager
+    def turn() -> Iterator[None]:
+        pipe.recv()
+        started = time.perf_counter()
+        yield
+        _synchronise()
+        pipe.send(time.perf_counter() - started)
 
-        @contextmanager
-        def turn() -> Iterator[None]:
-            pipe.recv()
-            started = time.perf_counter()
-            yield
-            _synchronise()
-            pipe.send(time.perf_counter() - started)
+    # the progress bar of the conventional way is drawn, but not shown
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+        tempfile.TemporaryDirectory() as folder,
+        suppress(EOFError),  # the parent is done
+    ):
+        try:
+            arm, facts = _set_up(name, overrides, images, Path(folder))
+            pipe.send(facts)
+            for _ in range(repeats + 1):
+                with turn():
+                    for batch in arm.batches():
+                        _ = batch
+            batch = next(arm.batches())
+            arm.model.train()
+            for _ in range(repeats + 1):
+                with turn():
+                    for _ in range(STEPS):
+                        arm.step(batch)
+            arm.epochs(repeats + 1, turn)
+            pipe.send(_peak_mb())
+        except (ValueError, RuntimeError, OSError) as error:
+            pipe.send(one_line(error))
+        pipe.recv()
 
-        for _ in range(repeats + 1):
-            with turn():
-                for batch in arm.batches():
-                    last = batch
-        batch = next(iter(arm.batches()))
-        arm.model.train()
-        for _ in range(repeats + 1):
-            with turn():
-                for _ in range(STEPS):
-                    arm.step(batch)
-        del batch, last
-        arm.epochs(repeats + 1, turn)
-        pipe.send(_peak_mb())
-    except Exception as error:
-        pipe.send(one_line(error))
-    pipe.recv()  # until the end
 
-
-def _set_up(name: str, overrides: list[str], images: int) -> tuple[Any, dict[str, Any]]:
+def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple[Any, dict[str, Any]]:
     import lightning.pytorch as pl
     import torch
     from hydra import compose, initialize_config_dir
@@ -192,7 +200,7 @@ def _set_up(name: str, overrides: list[str], images: int) -> tuple[Any, dict[str
     precision = choose_precision(cfg, build_model(cfg))
     arm = {"project": arms.Project, "conventional": arms.Conventional, "bare": arms.Bare, "compiled": arms.Compiled}[
         name
-    ](cfg, data, precision, device)
+    ](cfg, data, precision, device, folder)
     num_train, num_val = len(data.labels["train"]), len(data.labels["val"])
     machine = {
         "model": type(build_model(cfg)).__name__.lower(),
@@ -219,31 +227,31 @@ def _peak_mb() -> float:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     machine, arms = result["machine"], result["arms"]
     table = Table(
-        title=f"{machine['model']}, {machine['device']}, {', '.join(result['settings']['overrides'])}",
+        title=f"{machine['model']} on {machine['device']}: {' '.join(result['settings']['overrides'])}",
+        caption=f"images per second, medians of {result['settings']['repeats']}; project / arm: seconds of an epoch, "
+        "training and validation, median (lowest - highest)",
         title_justify="left",
-        caption="images per second, medians; ratio: seconds of this project's epoch / the arm's, median (min-max)",
         caption_justify="left",
+        box=rich.box.SIMPLE,
     )
     table.add_column("arm")
-    for column in (*PARTS, "epoch, s", "ratio", "peak MB", "precision"):
+    for column in ("precision", *PARTS, "s / epoch", "project / arm", "peak MB"):
         table.add_column(column, justify="right")
     for name, arm in arms.items():
         speeds = [f"{arm['images'][part] / statistics.median(arm[part]):,.0f}" for part in PARTS]
-        ratio = "" if "project" not in arms else _ratio(arms["project"]["epoch"], arm["epoch"])
-        table.add_row(
-            name, *speeds, f"{statistics.median(arm['epoch']):.3f}", ratio, f"{arm['peak_mb']:.0f}", arm["precision"]
-        )
-    Console(highlight=False).print(table)
+        ratio = _ratio(arms["project"]["epoch"], arm["epoch"]) if "project" in arms else ""
+        seconds = f"{statistics.median(arm['epoch']):.3f}"
+        table.add_row(name, arm["precision"], *speeds, seconds, ratio, str(arm["peak_mb"]))
+    console = Console(highlight=False)
+    console.width = max(console.width, 105)
+    console.print(table)
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> str:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}-{max(ratios):.3f})"
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""One run: build, fit, test the best checkpoint, hand its predictions to evaluation."""
+"""One run: build, fit, test the best checkpoint, hand its predictions to evaluation.
+
+What draws and scores is imported when there is something to draw and score: training starts sooner and in less memory.
+"""
 
 import logging
 import math
@@ -21,13 +24,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
 
-from fmnist_lightning import tensorboard
 from fmnist_lightning.callbacks import CtrlC
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import computes_bfloat16, keep_freed_memory
 from fmnist_lightning.errors import one_line
-from fmnist_lightning.evaluation import build_report, score
-from fmnist_lightning.evaluation.terminal import print_scores
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import provenance
 from fmnist_lightning.runs import Run
@@ -171,6 +171,8 @@ def fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
 
 def _conclude(run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData) -> dict[str, Any]:
     """Scores the best checkpoint and writes the predictions; what the summary says of them."""
+    from fmnist_lightning.evaluation import score
+
     model, checkpoint = run.load_best()
     if not any(math.isfinite(row["val/loss"]) for row in run.read_metrics()):
         raise ValueError(
@@ -221,6 +223,9 @@ def test(
 
 def _report(run: Run, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:
     """Writes the report's files and shows the same to TensorBoard."""
+    from fmnist_lightning import tensorboard
+    from fmnist_lightning.evaluation import build_report
+
     model, predictions = trainer.lightning_module, run.read_predictions()
     assert isinstance(model, Classifier)
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
@@ -234,6 +239,8 @@ def _report(run: Run, summary: dict[str, Any], trainer: pl.Trainer, data: Fashio
 
 def show(summary: dict[str, Any], folder: Path) -> None:
     """Prints how the run ended; the last line is its folder."""
+    from fmnist_lightning.evaluation.terminal import print_scores
+
     console = Console(highlight=False)
     if "test" in summary:
         print_scores(summary["test"], FashionMNISTData.class_names, console)

@@ -154,8 +154,11 @@ class Run:
         for name, content in files.items():
             write_whole(self.report / name, content)
 
-    def load_best(self) -> "tuple[Classifier, dict[str, Any]]":
-        """The model of the run's config with the weights of the best checkpoint, and the checkpoint.
+    def load_best(self, config: DictConfig | None = None) -> "tuple[Classifier, dict[str, Any]]":
+        """The run's model with the weights of the best checkpoint, and the checkpoint.
+
+        Args:
+            config: the run's, where it is at hand; else the one in the folder, which must name nothing foreign.
 
         Raises:
             ValueError: there is no best checkpoint, or its weights are not this model's.
@@ -166,7 +169,7 @@ class Run:
         if not self.best_checkpoint.exists():
             raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")
         checkpoint = torch.load(self.best_checkpoint, map_location="cpu", weights_only=True)
-        model: Classifier = instantiate(self.read_config().model, _convert_="all")
+        model: Classifier = instantiate((config or self.read_config()).model, _convert_="all")
         try:
             model.load_state_dict(checkpoint["state_dict"])
         except (RuntimeError, KeyError) as error:

@@ -69,6 +69,8 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
         data.setup()
         model = build_model(cfg)
         trainer = build_trainer(cfg, run, choose_precision(cfg, model))
+        if trainer.global_rank > 0:  # else each process would drop the same units
+            torch.manual_seed(cfg.seed + trainer.global_rank)
         summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
         summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
         if first:
@@ -173,7 +175,7 @@ def _conclude(run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNIST
     """Scores the best checkpoint and writes the predictions; what the summary says of them."""
     from fmnist_lightning.evaluation import score
 
-    model, checkpoint = run.load_best()
+    model, checkpoint = run.load_best(cfg)
     if not any(math.isfinite(row["val/loss"]) for row in run.read_metrics()):
         raise ValueError(
             f"optimizer.lr={cfg.optimizer.lr}: the validation loss was never finite; lower it, "

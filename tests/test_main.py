@@ -346,6 +346,22 @@ def test_two_machines_with_different_images_are_refused(tiny_overrides, tmp_path
     assert Run(tmp_path / "run").read_summary()["status"] == "failed"
 
 
+def test_a_users_own_callback_in_a_config_folder_runs(command, tiny_overrides, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from lightning.pytorch.callbacks import Callback\n"
+        "class Greet(Callback):\n"
+        "    def on_train_end(self, trainer, pl_module): print('greetings')\n"
+    )
+    (tmp_path / "conf" / "callbacks").mkdir(parents=True)
+    lines = ["defaults:", "  - default", "  - _self_", "greet:", "  _target_: mine.Greet", ""]
+    (tmp_path / "conf" / "callbacks" / "mine.yaml").write_text("\n".join(lines))
+    small = ["model=ann", *tiny_overrides, "trainer.max_epochs=1", "logger=none"]
+    answer = command("--config-dir", "conf", "callbacks=mine", *small, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 0, answer.stderr
+    assert "greetings" in answer.stdout
+    assert "Classification report" in answer.stdout
+
+
 @pytest.mark.real_data
 def test_two_epochs_of_the_ann_on_the_real_images_reach_84_percent(command, tmp_path):
     mirror = os.environ["FASHION_MNIST_MIRROR"]

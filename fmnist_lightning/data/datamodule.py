@@ -95,11 +95,12 @@ class FashionMNISTData(pl.LightningDataModule):
         """Once the processes are connected: each takes its share of what all must have alike."""
         if self.trainer is None:
             return
-        mine, strategy = (self.facts, self.seed, self.batch_size), self.trainer.strategy
+        strategy = self.trainer.strategy
+        mine = (self.facts, self.seed, self.batch_size, str(self.trainer.precision))
         if not strategy.reduce_boolean_decision(strategy.broadcast(mine) == mine):
             raise ValueError(
-                f"data.source={self.source}: the processes of this run found different images, or share them out "
-                "differently; give each machine the same files and the same overrides"
+                f"data.source={self.source}: the processes of this run found different images, share them out or "
+                "compute differently; give each machine the same files and overrides, trainer.precision among them"
             )
 
     def _read(self) -> tuple[str, tuple[Tensor, Tensor, Tensor, Tensor]]:

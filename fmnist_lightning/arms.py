@@ -77,20 +77,20 @@ class Project:
         for batch in loader:
             yield self.data.on_after_batch_transfer(self.data.transfer_batch_to_device(batch, self.device, 0), 0)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch."""
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy and logits of a batch."""
         images, labels = batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-            logits = self.model(images)
-        return F.cross_entropy(logits.float(), labels)
+            logits = self.model(images).float()
+        return F.cross_entropy(logits, labels), logits
 
-    def step(self, batch: Batch) -> Tensor:
-        """One training step."""
-        loss = self.loss(batch)
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One training step; the loss and the logits of its batch."""
+        loss, logits = self.loss(batch)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return loss
+        return loss, logits
 
     def epochs(self, num: int, each_epoch: EachEpoch) -> None:
         """Trains and validates for `num` epochs, as a run does."""
@@ -117,16 +117,18 @@ class Bare(Project):
         for _ in range(num):
             with each_epoch():
                 self.model.train()
-                total = torch.zeros((), device=self.device)
+                sums = torch.zeros(2, device=self.device)  # loss, right predictions: what the study shows by epoch
                 for batch in self.batches():
-                    total += self.step(batch).detach()
-                total.item()
+                    loss, logits = self.step(batch)
+                    sums += torch.stack([loss.detach(), (logits.detach().argmax(1) == batch[1]).sum()])
+                sums.tolist()
                 self.model.eval()
-                total.zero_()
+                sums.zero_()
                 with torch.no_grad():
                     for batch in self.batches("val"):
-                        total += self.loss(batch)
-                total.item()
+                        loss, logits = self.loss(batch)
+                        sums += torch.stack([loss, (logits.argmax(1) == batch[1]).sum()])
+                sums.tolist()
 
 
 class Conventional(Project):

@@ -111,9 +111,9 @@ class EpochProgress(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar."""
-        if self.bar is not None:
-            self.bar.advance(self.task)
+        """Moves the bar, ten steps at a time."""
+        if self.bar is not None and not self.bar.disable and trainer.global_step % 10 == 0:
+            self.bar.update(self.task, completed=trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the epoch's line, marked where its validation loss is the lowest so far."""

@@ -63,7 +63,7 @@ class Classifier(pl.LightningModule):
         logits = self(images).float()
         loss = F.cross_entropy(logits, labels)
         right = (logits.detach().argmax(dim=1) == labels).sum()
-        self._sums += torch.stack([loss.detach() * len(labels), right])
+        self._sums.add_(torch.stack([loss.detach() * len(labels), right]))
         self._num_images += len(labels)
         return loss, logits
 

@@ -5,14 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-from fmnist_lightning.config import CONF, CONFIG_NAME
-from fmnist_lightning.data import FashionMNISTData, synthetic
+if TYPE_CHECKING:  # imported where it is used: the tests say that they start before torch is loaded
+    from omegaconf import DictConfig
+
+    from fmnist_lightning.data import FashionMNISTData
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = "FASHION_MNIST_MIRROR"
@@ -20,12 +20,13 @@ if Path(os.environ.get(REAL_DATA, "")).is_dir() and os.environ.get(REAL_DATA):  
     os.environ[REAL_DATA] = str(Path(os.environ[REAL_DATA]).absolute())
 # several test processes share the cores; one thread each is faster, and the same sums in the same order
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
 
 TINY = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=64", "trainer.max_epochs=2"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
     for item in items:
         if item.get_closest_marker("real_data") and not os.environ.get(REAL_DATA):
             item.add_marker(pytest.mark.skip(reason=f"{REAL_DATA} is not set"))
@@ -36,22 +37,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data.root that already holds the tiny garments."""
+    from fmnist_lightning.data import synthetic
+
     root = tmp_path_factory.mktemp("data")
     synthetic.load(root, num_train=400, num_test=100)
     return root
 
 
 @pytest.fixture
-def tiny(data_root: Path) -> FashionMNISTData:
+def tiny(data_root: Path) -> "FashionMNISTData":
     """The tiny garments, set up."""
+    from fmnist_lightning.data import FashionMNISTData
+
     data = FashionMNISTData("synthetic", root=str(data_root), batch_size=64, num_train=400, num_test=100)
     data.setup()
     return data
 
 
 @pytest.fixture(scope="module")
-def composed(data_root: Path) -> Iterator[Callable[..., DictConfig]]:
+def composed(data_root: Path) -> "Iterator[Callable[..., DictConfig]]":
     """A function that composes a configuration on the tiny garments from overrides."""
+    from hydra import compose, initialize_config_dir
+
+    from fmnist_lightning.config import CONF, CONFIG_NAME
+
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         quiet = ["trainer.accelerator=cpu", "~callbacks.progress"]
         yield lambda *overrides: compose(CONFIG_NAME, [*TINY, f"data.root={data_root}", *quiet, *overrides])

@@ -68,7 +68,8 @@ def computes_bfloat16(accelerator: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator == "mps" or (platform.system() == "Darwin" and accelerator != "cpu"):
         return False
-    features = torch.cpu.get_capabilities()
+    # a torch too old to say gets float32, which is right everywhere
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
 
 

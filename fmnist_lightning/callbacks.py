@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
 
@@ -136,6 +137,14 @@ class EpochProgress(Callback):
         """Takes the bar away before the message is printed."""
         if self.bar is not None:
             self.bar.stop()
+
+
+class GiveBackMemory(Callback):
+    """Between epochs, hands back what steps and validation freed: it lies in pieces that the next ones add to."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hands it back."""
+        give_back_freed_memory()
 
 
 class CtrlC(Callback):

@@ -84,3 +84,9 @@ def keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
         libc.mallopt(m_mmap_threshold, 2**30)
         libc.mallopt(m_trim_threshold, 2**30)
+
+
+def give_back_freed_memory() -> None:
+    """Has glibc hand the memory that is free back to the system, once; elsewhere does nothing."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -25,9 +25,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
 
-from fmnist_lightning.callbacks import CtrlC
+from fmnist_lightning.callbacks import CtrlC, GiveBackMemory
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.devices import computes_bfloat16, keep_freed_memory
+from fmnist_lightning.devices import computes_bfloat16, give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import one_line
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import provenance
@@ -84,6 +84,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
             return {}
         if run.best_checkpoint.exists():
             summary |= _conclude(run, cfg, trainer, data)
+            give_back_freed_memory()  # before the report takes its own
         summary["status"] = "completed" if finished else "interrupted"
         if "test" in summary:
             _report(run, summary, trainer, data)
@@ -155,7 +156,7 @@ def _quiet() -> Iterator[None]:
 def fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
     """Fits; returns whether to the end, for Ctrl-C keeps what was learned."""
     ctrl_c = CtrlC()
-    trainer.callbacks.append(ctrl_c)  # type: ignore[attr-defined]
+    trainer.callbacks.extend([ctrl_c, GiveBackMemory()])  # type: ignore[attr-defined]
     before = signal.getsignal(signal.SIGINT)
     with _quiet():
         # the garbage collector need not walk the million objects of the libraries again and again: a tenth of an

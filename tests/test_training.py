@@ -24,15 +24,19 @@ OPTIONS = [
 SMALL = ["model.head=[8]", "model.filters=[4,8]"]
 # tested where the thing itself is: a real GPU, several processes, the real dataset
 ELSEWHERE = {"trainer=gpu", "trainer=ddp", "data=fashion_mnist"}
-PAPER = {"experiment=paper_ann": ["model.hidden=[16]"], "experiment=paper_cnn": SMALL}
+REAL = {
+    "experiment=paper_ann": ["model.hidden=[16]"],
+    "experiment=paper_cnn": SMALL,
+    "experiment=fast_cnn": [*SMALL, "trainer.max_epochs=2"],
+}
 
 
 @pytest.mark.parametrize("option", sorted(set(OPTIONS) - ELSEWHERE))
 def test_every_option_of_every_group_trains(option, composed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FASHION_MNIST_MIRROR", raising=False)
-    small = [] if option == "model=ann" else PAPER.get(option, SMALL)
-    more = ["data.mirrors=[]"] if option == "data=auto" else ["data=synthetic"] if option in PAPER else []
+    small = [] if option == "model=ann" else REAL.get(option, SMALL)
+    more = ["data.mirrors=[]"] if option == "data=auto" else ["data=synthetic"] if option in REAL else []
     cfg = composed(option, *small, *more, "trainer.accelerator=cpu")
     summary = train(cfg, tmp_path / "run", [option])
     assert summary["status"] == "completed"

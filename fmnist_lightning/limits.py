@@ -75,6 +75,7 @@ LIMITS: dict[str, Limit] = {
     "data.mirrors": Limit("a list of folders or URLs", lambda v: is_list(v) and all(isinstance(m, str) for m in v)),
     "data.batch_size": _whole(1),
     "data.val_fraction": _WITHIN_1,
+    "data.train_fraction": _number("above 0 and up to 1", lambda v: 0 < v <= 1),
     "data.split_seed": _SEED,
     "data.augment": _FLAG,
     "data.num_train": _whole(20),

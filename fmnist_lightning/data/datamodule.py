@@ -30,6 +30,7 @@ class FashionMNISTData(pl.LightningDataModule):
         mirrors: folders or URLs that hold the archives, tried after the environment's FASHION_MNIST_MIRROR.
         batch_size: images per step and device.
         val_fraction: share of the training images, the same of each class, that validates.
+        train_fraction: share of the training split that trains, the same of each class.
         split_seed: seed of the split; another one than the run's.
         augment: random horizontal flip and 2-pixel crop of the training batches.
         num_train: number of drawn training images, before the split.
@@ -47,6 +48,7 @@ class FashionMNISTData(pl.LightningDataModule):
         mirrors: list[str] | tuple[str, ...] = (),
         batch_size: int = 512,
         val_fraction: float = 0.2,
+        train_fraction: float = 1.0,
         split_seed: int = 0,
         augment: bool = False,
         num_train: int = 60_000,
@@ -55,9 +57,10 @@ class FashionMNISTData(pl.LightningDataModule):
         super().__init__()
         require(data__source=source, data__root=root, data__mirrors=mirrors, data__batch_size=batch_size)
         require(data__val_fraction=val_fraction, data__split_seed=split_seed, data__augment=augment)
-        require(data__num_train=num_train, data__num_test=num_test)
+        require(data__train_fraction=train_fraction, data__num_train=num_train, data__num_test=num_test)
         self.source, self.root, self.mirrors = source, Path(root).expanduser(), list(mirrors)
-        self.batch_size, self.val_fraction, self.split_seed = batch_size, val_fraction, split_seed
+        self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
+        self.split_seed = split_seed
         self.augment, self.num_train, self.num_test = augment, num_train, num_test
         self.seed = 0  # of the order of the images; `order_by` sets it
         self.images: dict[str, Tensor] = {}
@@ -80,6 +83,7 @@ class FashionMNISTData(pl.LightningDataModule):
             return
         name, (train_images, train_labels, test_images, test_labels) = self._read()
         train, val = stratified_split(train_labels, self.val_fraction, self.split_seed)
+        train = train[nested_subset(train_labels[train], self.train_fraction, self.split_seed)]
         self.images = {"train": train_images[train], "val": train_images[val], "test": test_images}
         self.labels = {"train": train_labels[train], "val": train_labels[val], "test": test_labels}
         self.mean, self.std = mean_and_std(self.images["train"])
@@ -174,6 +178,26 @@ def stratified_split(labels: Tensor, val_fraction: float, seed: int) -> tuple[Te
         num_val = min(max(round(len(members) * val_fraction), 1), len(members) - 1)
         val[members[torch.randperm(len(members), generator=generator)[:num_val]]] = True
     return (~val).nonzero().squeeze(1), val.nonzero().squeeze(1)
+
+
+def nested_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Chooses a share of each class; with one seed, a smaller share is part of every larger one.
+
+    Args:
+        labels: (N,) int64.
+        fraction: share of each class, rounded to whole images, at least one.
+        seed: of the choice; the same on every platform.
+
+    Returns:
+        Ascending indices; all of them where fraction is 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = (labels == label).nonzero().squeeze(1)
+        order = torch.randperm(len(members), generator=generator)
+        chosen[members[order[: max(round(len(members) * fraction), 1)]]] = True
+    return chosen.nonzero().squeeze(1)
 
 
 def mean_and_std(images: Tensor) -> tuple[float, float]:

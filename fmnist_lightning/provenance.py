@@ -1,5 +1,6 @@
 """Where the numbers of a run come from: device, versions, commit."""
 
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
@@ -20,6 +21,19 @@ VERSIONS = (
 )
 
 
+# the files that a run's numbers come from: a change elsewhere, to a page's words for one, makes no run outdated
+_CODE = ("data/*.py", "models/*.py", "training.py", "callbacks.py", "devices.py", "evaluation/scores.py")
+
+
+def code_sha256() -> str:
+    """A fingerprint of the code that a run's numbers come from."""
+    package = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in _CODE for path in package.glob(pattern)):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def provenance(device: torch.device, precision: str) -> dict[str, Any]:
     """What a summary says of the machine and of the code.
 
@@ -29,24 +43,33 @@ def provenance(device: torch.device, precision: str) -> dict[str, Any]:
     """
     commit, dirty = _git()
     return {
-        "device": _name(device),
+        "device": _with_threads(device),
         "precision": precision,
-        "versions": {
-            "fmnist_lightning": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in VERSIONS},
-        },
+        "versions": versions(),
+        "code_sha256": code_sha256(),
         "git_commit": commit,
         "git_dirty": dirty,
     }
 
 
-def _name(device: torch.device) -> str:
+def versions() -> dict[str, str]:
+    """Of this package, of Python and of the libraries that make the numbers."""
+    own = {"fmnist_lightning": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in VERSIONS}
+
+
+def device_name(device: torch.device) -> str:
+    """The product name of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
         return f"{platform.processor()} GPU"
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return _processor()
+
+
+def _with_threads(device: torch.device) -> str:
+    num = torch.get_num_threads()
+    return device_name(device) + (f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else "")
 
 
 def _processor() -> str:

@@ -1,6 +1,7 @@
 """The run folder: its names, its config, its summary, its model. The only file that knows the layout."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -43,6 +44,8 @@ class Run:
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.predictions_csv = self.folder / "predictions.csv"
         self.summary_json = self.folder / SUMMARY
+        self.reproduction_json = self.folder / "reproduction.json"
+        self.seal_file = self.folder / "SHA256SUMS"
         self.report = self.folder / "report"
         self.report_html = self.report / "report.html"
 
@@ -148,6 +151,37 @@ class Run:
         labels = torch.tensor([int(row[header.index("label")]) for row in rows])
         return labels, torch.tensor([[float(row[c]) for c in columns] for row in rows])
 
+    def write_reproduction(self, facts: Mapping[str, Any]) -> None:
+        """Writes what a reproduction of the study measures of a finished run."""
+        write_whole(self.reproduction_json, _json(facts))
+
+    def read_reproduction(self) -> dict[str, Any]:
+        """The same, as written."""
+        facts: dict[str, Any] = json.loads(self.reproduction_json.read_text())
+        return facts
+
+    def seal(self) -> None:
+        """Writes down the SHA-256 of every file of the run, as `sha256sum --check SHA256SUMS` reads it."""
+        sums = {path: _sha256(self.folder / path) for path in self._files()}
+        write_whole(self.seal_file, "".join(f"{digest}  {path}\n" for path, digest in sums.items()))
+
+    def check_seal(self) -> None:
+        """Compares the files of a sealed run with what they were.
+
+        Raises:
+            ValueError: naming the first file that is missing or changed.
+        """
+        for line in self.seal_file.read_text().splitlines():
+            digest, _, name = line.partition("  ")
+            path = self.folder / name
+            if not path.is_file() or _sha256(path) != digest:
+                what = "changed" if path.exists() else "missing"
+                raise ValueError(f"{path}: {what} since the run was finished; remove {self.folder} to make it again")
+
+    def _files(self) -> list[str]:
+        paths = [path for path in self.folder.rglob("*") if path.is_file() and path != self.seal_file]
+        return sorted(path.relative_to(self.folder).as_posix() for path in paths)
+
     def write_report(self, files: Mapping[str, str | bytes]) -> None:
         """Writes the report's files, by name."""
         self.report.mkdir(exist_ok=True)
@@ -175,6 +209,11 @@ class Run:
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{self.best_checkpoint}: not the weights of {type(model).__name__}: {error}") from error
         return model, checkpoint
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -50,7 +50,12 @@ class Pictures:
         }
         self.shades = "cividis" if dark else "Blues"
 
-    def confusion_matrix(self, counts: Sequence[Sequence[int]], class_names: Sequence[str]) -> bytes:
+    def confusion_matrix(
+        self,
+        counts: Sequence[Sequence[float]],
+        class_names: Sequence[str],
+        title: str = "Confusion matrix: counts and shares of each true class",
+    ) -> bytes:
         """Counts, and below each its share of the row (of the images of that class), which also is its shade."""
         matrix = np.asarray(counts)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -61,7 +66,7 @@ class Pictures:
             for (row, column), share in np.ndenumerate(shares):
                 red, green, blue, _ = image.cmap(share)
                 dark_cell = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
-                words = f"{matrix[row, column]}\n{share:.1%}" if matrix[row, column] else "0"
+                words = f"{matrix[row, column]:.4g}\n{share:.1%}" if matrix[row, column] else "0"
                 colour = "#ffffff" if dark_cell else "#1c2128"
                 axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=colour)
             axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
@@ -69,10 +74,10 @@ class Pictures:
             axes.set(
                 xlabel="predicted",
                 ylabel="true",
-                title="Confusion matrix: counts and shares of each true class",
+                title=title,
             )
             figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-            return _png(figure)
+            return to_png(figure)
 
     def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int) -> bytes:
         """`measure` (accuracy or loss) of training and validation by epoch, the chosen epoch marked."""
@@ -88,7 +93,7 @@ class Pictures:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
-            return _png(figure)
+            return to_png(figure)
 
     def mistakes(
         self,
@@ -112,14 +117,15 @@ class Pictures:
                 true, instead = class_names[int(labels[index])], class_names[int(predicted)]
                 axes.set_title(f"#{index} {true}\ntaken for\n{instead} {share:.0%}", fontsize=7.5)
             figure.suptitle("Worst mistakes: the least probability given to the true class")
-            return _png(figure)
+            return to_png(figure)
 
 
 _LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
 _UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """The same bytes for the same figure: no word of the library that drew it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from fmnist_lightning.evaluation.figures import Pictures
@@ -36,25 +36,38 @@ def build_report(
     light, dark = (
         _draw(Pictures(dark), summary, epochs, labels, probabilities, images, class_names) for dark in (False, True)
     )
-    environment = Environment(
-        loader=PackageLoader("fmnist_lightning.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
-        summary=summary,
-        epochs=epochs,
-        pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
-        names=class_names,
-        pictures={name: (_data_url(light[name]), _data_url(dark[name])) for name in PICTURES},
+    page = (
+        templates("fmnist_lightning.evaluation")
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            epochs=epochs,
+            pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
+            names=class_names,
+            pictures={name: (data_url(light[name]), data_url(dark[name])) for name in PICTURES},
+        )
     )
     return {
         "report.html": page,
         "classification_report.txt": report_text(labels, probabilities.argmax(dim=1), class_names),
         **{f"{name}.png": light[name] for name in PICTURES},
     }
+
+
+def templates(*packages: str) -> Environment:
+    """The page templates of some packages; a name that is missing in a page is an error, and values are escaped."""
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def data_url(png: bytes) -> str:
+    """A picture as a page holds it in itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _draw(
@@ -73,7 +86,3 @@ def _draw(
         "loss": pictures.curve(epochs, "loss", summary["best_epoch"]),
         "mistakes": pictures.mistakes(images, worst, labels, probabilities, class_names),
     }
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

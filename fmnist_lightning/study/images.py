@@ -1,0 +1,121 @@
+"""What single test images show: confused pairs, images always wrong, near-duplicates of training images."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.study.plan import Cell
+from fmnist_lightning.study.printed import MODELS
+from fmnist_lightning.study.records import Record, Records
+from fmnist_lightning.study.statistics import describe
+
+# Root mean square difference of two images' pixels, of 1. By eye on Fashion-MNIST: below it the pairs show the same
+# garment, shifted or brightened a little; above it most of them are different trousers.
+SAME_GARMENT = 0.04
+NUM_PAIRS = 6  # of classes that are shown
+NUM_SHOWN = 24  # images
+
+
+class Confused(NamedTuple):
+    """Test images of one class that runs take for another."""
+
+    true: int
+    instead: int
+    num_images: float  # mean over the runs
+    indices: list[int]  # those that most of the runs confuse so, first
+
+
+class Wrong(NamedTuple):
+    """A test image that every run of both models gets wrong."""
+
+    image: int
+    label: int
+    instead: int  # what most of the runs say
+    votes: int
+
+
+class Duplicate(NamedTuple):
+    """A test image and the training image next to it."""
+
+    image: int
+    train_image: int  # among the images that trained and validated
+    distance: float
+    label: int
+    train_label: int
+
+
+def confused_pairs(runs: dict[int, Record], num_images: int = 5) -> list[Confused]:
+    """The most frequent mistakes of one model over its seeds, most frequent first."""
+    labels = next(iter(runs.values())).labels
+    predicted = torch.stack([record.predicted for record in runs.values()])  # (runs, N)
+    pairs = Counter(
+        (int(true), int(said))
+        for row in predicted
+        for true, said in zip(labels[row != labels], row[row != labels], strict=True)
+    )
+    confused = []
+    for (true, said), count in pairs.most_common(NUM_PAIRS):
+        votes = ((predicted == said) & (labels == true)).sum(dim=0)
+        indices = votes.argsort(descending=True, stable=True)[:num_images]
+        shown = [index for index in indices.tolist() if votes[index] > 0]
+        confused.append(Confused(true, said, count / len(runs), shown))
+    return confused
+
+
+def always_wrong(records: Records) -> list[Wrong]:
+    """Images that every seed of both models gets wrong, those first of which all say the same."""
+    runs = [record for model in MODELS for record in records[Cell(model)].values()]
+    labels = runs[0].labels
+    predicted = torch.stack([record.predicted for record in runs])
+    found = []
+    for index in (predicted != labels).all(dim=0).nonzero().squeeze(1).tolist():
+        said, votes = Counter(predicted[:, index].tolist()).most_common(1)[0]
+        found.append(Wrong(index, int(labels[index]), said, votes))
+    return sorted(found, key=lambda wrong: -wrong.votes)
+
+
+def near_duplicates(data: FashionMNISTData) -> list[Duplicate]:
+    """Test images that differ from a training image by less than SAME_GARMENT, nearest first."""
+    train, test = (_pixels(data, stages) for stages in (("train", "val"), ("test",)))
+    train_labels = torch.cat([data.labels["train"], data.labels["val"]])
+    nearest = [torch.cdist(some, train).min(dim=1) for some in test.split(500)]
+    distances = torch.cat([values for values, _ in nearest]) / train.shape[1] ** 0.5
+    neighbours = torch.cat([indices for _, indices in nearest])
+    found = [
+        Duplicate(
+            index,
+            int(neighbours[index]),
+            round(distances[index].item(), 4),
+            int(data.labels["test"][index]),
+            int(train_labels[neighbours[index]]),
+        )
+        for index in (distances < SAME_GARMENT).nonzero().squeeze(1).tolist()
+    ]
+    return sorted(found, key=lambda pair: pair.distance)
+
+
+def _pixels(data: FashionMNISTData, stages: tuple[str, ...]) -> Tensor:
+    return torch.cat([data.images[stage] for stage in stages]).flatten(1).float() / 255  # (N, 784)
+
+
+def findings(records: Records, wrong: list[Wrong], duplicates: list[Duplicate]) -> dict[str, Any]:
+    """What results.json holds of single images: accuracies without some of them, and their indices."""
+    copies = {pair.image for pair in duplicates}
+    result: dict[str, Any] = {
+        "always_wrong": [wrong_image._asdict() for wrong_image in wrong],
+        "near_duplicates": [pair._asdict() for pair in duplicates],
+        "near_duplicate_below": SAME_GARMENT,
+        "accuracy_without_near_duplicates": {},
+        "confused_pairs": {},
+    }
+    for model in MODELS:
+        runs = records[Cell(model)]
+        keep = torch.tensor([index not in copies for index in range(len(next(iter(runs.values())).labels))])
+        result["accuracy_without_near_duplicates"][model] = describe(
+            [(r.predicted == r.labels)[keep].double().mean().item() for r in runs.values()]
+        )
+        result["confused_pairs"][model] = [pair._asdict() for pair in confused_pairs(runs)]
+    return result

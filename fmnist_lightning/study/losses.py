@@ -1,0 +1,48 @@
+"""Training and validation loss measured alike: with dropout off and the weights at rest.
+
+What a run's metrics.csv has for training is taken while the weights move and with dropout on: it says little about
+overfitting, for dropout alone raises it.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.models import Classifier
+from fmnist_lightning.runs import Run
+
+BATCH_SIZE = 1000
+
+
+def measure_losses(run: Run, cfg: DictConfig) -> dict[str, dict[str, float]]:
+    """Measures a finished run.
+
+    Args:
+        run: with both of its checkpoints.
+        cfg: its configuration.
+
+    Returns:
+        Mean cross-entropy in nats, {best: {train, val}, last: {train, val}}: of the chosen and of the last epoch, over
+        all images that the run trained on and over those that validated it.
+    """
+    data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
+    data.setup()
+    model, _ = run.load_best(cfg)
+    last: dict[str, Any] = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True)
+    losses = {"best": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
+    model.load_state_dict(last["state_dict"])
+    return losses | {"last": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
+
+
+@torch.inference_mode()
+def _mean_loss(model: Classifier, data: FashionMNISTData, stage: str) -> float:
+    model.eval()
+    total = 0.0
+    for images, labels in zip(*(t[stage].split(BATCH_SIZE) for t in (data.images, data.labels)), strict=True):
+        images, labels = data.on_after_batch_transfer((images, labels), 0)
+        total += F.cross_entropy(model(images), labels, reduction="sum").item()
+    return round(total / len(data.labels[stage]), 6)

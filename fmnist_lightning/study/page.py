@@ -1,0 +1,82 @@
+"""The comparison as files: results.json and report.html, each whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.evaluation import data_url, templates
+from fmnist_lightning.files import write_whole
+from fmnist_lightning.runs import Run
+from fmnist_lightning.study.figures import StudyPictures
+from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pairs, findings, near_duplicates
+from fmnist_lightning.study.plan import Cell, Planned
+from fmnist_lightning.study.printed import MODELS, STUDY
+from fmnist_lightning.study.records import Records, read_records
+from fmnist_lightning.study.results import collect
+
+OVERVIEW = "overview.png"  # the picture that README shows
+
+
+def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> dict[str, Any]:
+    """Reads the runs and writes results.json, report.html and the overview.
+
+    Args:
+        folder: of the reproduction.
+        size: full or quick.
+        jobs: how many runs the command makes at a time.
+        runs: all runs of the plan, finished.
+
+    Returns:
+        What results.json holds.
+    """
+    records = read_records(runs)
+    recipe = next(run for planned, run in runs.items() if planned.cell == Cell("cnn"))
+    data: FashionMNISTData = instantiate(recipe.read_config().data, _convert_="all")
+    data.setup()
+    wrong, duplicates = always_wrong(records), near_duplicates(data)
+    results = collect(records, size, jobs) | {"images": findings(records, wrong, duplicates)}
+    light, dark = (_draw(StudyPictures(d), results, records, data, wrong, duplicates) for d in (False, True))
+    page = templates("fmnist_lightning.study", "fmnist_lightning.evaluation").get_template("page.html.j2")
+    html = page.render(
+        results=results,
+        study=STUDY,
+        names=data.class_names,
+        num_shown=NUM_SHOWN,
+        runs=[
+            (planned.name, records[planned.cell][planned.seed].summary, run.folder.name)
+            for planned, run in runs.items()
+        ],
+        pictures={name: (data_url(light[name]), data_url(dark[name])) for name in light},
+    )
+    for name, content in (
+        ("results.json", json.dumps(results, indent=1, allow_nan=False) + "\n"),
+        (OVERVIEW, light["overview"]),
+        ("report.html", html),
+    ):
+        write_whole(folder / name, content)
+    return results
+
+
+def _draw(
+    pictures: StudyPictures, results: dict[str, Any], records: Records, data: FashionMNISTData, wrong: Any, copies: Any
+) -> dict[str, bytes]:
+    drawn = {"overview": pictures.overview(results["models"]), "training_sizes": pictures.training_sizes(records)}
+    images, names = data.images["test"], data.class_names
+    for model in MODELS:
+        runs = records[Cell(model)]
+        title = f"{model.upper()}: mean counts over {len(runs)} seeds, and shares of each true class"
+        matrix = results["models"][model]["confusion_matrix"]
+        drawn[f"confusion_matrix_{model}"] = pictures.confusion_matrix(matrix, names, title)
+        for measure in ("accuracy", "loss"):
+            drawn[f"{measure}_{model}"] = pictures.curves(runs, model, measure)
+        drawn[f"ablation_{model}"] = pictures.ablation(records, model)
+        drawn[f"confused_{model}"] = pictures.confused(images, confused_pairs(runs), names)
+    drawn["always_wrong"] = pictures.always_wrong(images, wrong, names)
+    train = torch.cat([data.images["train"], data.images["val"]])
+    drawn["duplicates"] = pictures.duplicates(images, train, copies, names)
+    return drawn

@@ -1,0 +1,78 @@
+"""What the finished runs left, read once; runs that do not belong together are refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from fmnist_lightning.runs import Run
+from fmnist_lightning.study.plan import Cell, Planned
+
+SAME = ("data", "data_sha256", "device", "precision", "versions", "code_sha256")  # per model
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        summary: summary.json.
+        epochs: the rows of metrics.csv.
+        losses: as `measure_losses` returns them.
+        seconds: of the whole run: training, testing, reporting, measuring the losses.
+        labels: (N,) of the test images.
+        predicted: (N,) of the test images.
+    """
+
+    summary: dict[str, Any]
+    epochs: list[dict[str, float]]
+    losses: dict[str, dict[str, float]]
+    seconds: float
+    labels: Tensor
+    predicted: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images."""
+        accuracy: float = self.summary["test"]["accuracy"]
+        return accuracy
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether early stopping ended the run; the last epoch is the limit's otherwise."""
+        return bool(self.summary["epochs"] < self.summary["max_epochs"])
+
+    def gap(self, checkpoint: str) -> float:
+        """Validation less training loss, both without dropout, of the `best` or the `last` epoch."""
+        return self.losses[checkpoint]["val"] - self.losses[checkpoint]["train"]
+
+
+Records = dict[Cell, dict[int, Record]]  # by cell, then by seed
+
+
+def read_records(runs: Mapping[Planned, Run]) -> Records:
+    """Reads every run.
+
+    Raises:
+        ValueError: a run whose predictions are not those that its summary scores, or which was made from other images
+            or code than the others.
+    """
+    records: Records = {}
+    for (cell, seed), run in runs.items():
+        summary = run.read_summary()
+        labels, probabilities = run.read_predictions()
+        predicted = probabilities.argmax(dim=1)
+        if round((predicted == labels).double().mean().item(), 6) != summary["test"]["accuracy"]:
+            raise ValueError(f"{run.predictions_csv}: not the predictions that {run.summary_json} scores")
+        summary["max_epochs"] = run.read_config().trainer.max_epochs
+        records.setdefault(cell, {})[seed] = Record(
+            summary, run.read_metrics(), **run.read_reproduction(), labels=labels, predicted=predicted
+        )
+        first = next(
+            record for other, seeds in records.items() if other.model == cell.model for record in seeds.values()
+        )
+        for fact in SAME:
+            if summary[fact] != first.summary[fact]:
+                raise ValueError(f"{run.folder}: {fact} differs from the other runs'; remove it to make it again")
+    return records

@@ -14,7 +14,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format benchmark tensorboard lock clean
+.PHONY: help setup train test lint format reproduce benchmark tensorboard lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lint: .venv/complete ## check format, style and types
 format: .venv/complete ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reproduce: .venv/complete ## make the study again, in two hours on 2 cores; ARGS="reproduce.size=quick" in 3 minutes
+	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
 
 benchmark: .venv/complete ## time this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick
 	$(BIN)/python -m fmnist_lightning.benchmark model=ann data=auto $(ARGS)

@@ -7,6 +7,7 @@ parts do, and does not where one of them does not. Pairs share the seed: the sam
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -116,48 +117,49 @@ def _cnn_beats_ann(records: Records) -> list[Part]:
     ]
 
 
-def _pairs(records: Records, model: str, factor: str) -> list[tuple[Record, Record]]:
-    """Runs without and with one of dropout and batch_norm, alike in seed and in the other."""
-    pairs = []
+def _effects(
+    records: Records, model: str, factor: str, measure: Callable[[Record], float | None]
+) -> list[float] | None:
+    """What taking one of dropout and batch_norm away does to a measure, seed by seed; None where it is unknown.
+
+    Each is the mean of two differences, with the other of the two and without it: two runs of one seed are no
+    independent evidence.
+    """
+    by_seed: dict[int, list[float]] = {}
     for there in (True, False):
         without, with_it = (
             records[Cell(model, on, there) if factor == "dropout" else Cell(model, there, on)] for on in (False, True)
         )
-        pairs += [(without[seed], with_it[seed]) for seed in sorted(without.keys() & with_it.keys())]
-    return pairs
+        for seed in sorted(without.keys() & with_it.keys()):
+            before, after = measure(with_it[seed]), measure(without[seed])
+            if before is None or after is None:
+                return None
+            by_seed.setdefault(seed, []).append(after - before)
+    return [mean(differences) for differences in by_seed.values()]
+
+
+def _effect(text: str, records: Records, model: str, factor: str, measure: Callable[[Record], float | None]) -> Part:
+    other = {"dropout": "batch normalization", "batch_norm": "dropout"}[factor]
+    effects = _effects(records, model, factor, measure)
+    if effects is None:
+        return _nothing(f"{model.upper()}: {text}", "too few epochs")
+    test = f"paired t-test over seeds, each the mean of with and without {other}"
+    return _part(f"{model.upper()}: {text}", effects, test)
 
 
 def _dropout(records: Records, model: str) -> list[Part]:
-    pairs = _pairs(records, model, "dropout")
-    return [
-        _part(
-            f"{model.upper()}: gap between validation and training loss at the last epoch (nats), without dropout less "
-            "with it",
-            [without.gap("last") - with_it.gap("last") for without, with_it in pairs],
-            "paired t-test over seeds, with and without batch normalization",
-        )
-    ]
+    text = "gap between validation and training loss at the last epoch (nats), without dropout less with it"
+    return [_effect(text, records, model, "dropout", lambda run: run.gap("last"))]
 
 
 def _batch_norm(records: Records, model: str, loss_to_reach: float) -> list[Part]:
-    pairs = _pairs(records, model, "batch_norm")
-    test = "paired t-test over seeds, with and without dropout"
-    faster = [epochs_to(without, loss_to_reach) - epochs_to(with_it, loss_to_reach) for without, with_it in pairs]
-    parts = [
-        _part(
-            f"{model.upper()}: epochs until the validation loss is at most {loss_to_reach:.2f}, without batch "
-            "normalization less with it",
-            faster,
-            test,
-        )
+    faster = f"epochs until the validation loss is at most {loss_to_reach:.2f}"
+    steadier = f"deviation of the validation loss's changes from epoch to epoch (nats, from epoch {SETTLED} on)"
+    less = "without batch normalization less with it"
+    return [
+        _effect(f"{faster}, {less}", records, model, "batch_norm", lambda run: epochs_to(run, loss_to_reach)),
+        _effect(f"{steadier}, {less}", records, model, "batch_norm", swing),
     ]
-    name = (
-        f"{model.upper()}: deviation of the validation loss's changes from epoch to epoch (nats, from epoch {SETTLED} "
-        "on), without batch normalization less with it"
-    )
-    swings = [(swing(without), swing(with_it)) for without, with_it in pairs]
-    stable = [without - with_it for without, with_it in swings if without is not None and with_it is not None]
-    return [*parts, _part(name, stable, test) if stable else _nothing(name, "too few epochs")]
 
 
 def epochs_to(record: Record, loss: float) -> int:
@@ -243,12 +245,12 @@ def _classes(records: Records, model: str) -> list[Part]:
     both = matrix + matrix.T
     order = sorted(((both[i, j], i, j) for i in range(10) for j in range(i)), reverse=True)
     rank = 1 + [pair[1:] for pair in order].index((SHIRT, TSHIRT))
-    parts[-1]["text"] += f" (of 45 pairs of classes, these two are confused the {_ordinal(rank)} most often)"
+    parts[-1]["text"] += f" (of 45 pairs of classes, these two are confused {_ordinal(rank)})"
     return parts
 
 
 def _ordinal(rank: int) -> str:
-    return "" if rank == 1 else f"{rank}{ {2: 'nd', 3: 'rd'}.get(rank, 'th') }"
+    return "most" if rank == 1 else f"{rank}{ {2: 'nd', 3: 'rd'}.get(rank, 'th') } most"
 
 
 def _more_images(records: Records, model: str) -> list[Part]:

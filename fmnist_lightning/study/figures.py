@@ -131,9 +131,9 @@ class StudyPictures(Pictures):
         """A grid of test images with their labels, and what most of the runs say instead."""
 
         def draw(axes: Axes, i: int) -> None:
-            index, label, instead, _ = wrong[i]
-            axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255)
-            axes.set_title(f"#{index} {class_names[label]}\nall runs: not so\n{class_names[instead]}", fontsize=7.5)
+            image, label, instead, votes = wrong[i]
+            axes.imshow(images[image].numpy(), cmap="gray", vmin=0, vmax=255)
+            axes.set_title(f"#{image} {class_names[label]}\n{votes} runs say\n{class_names[instead]}", fontsize=7.5)
 
         return self._grid(min(len(wrong), NUM_SHOWN), draw)
 

@@ -17,7 +17,7 @@ from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pair
 from fmnist_lightning.study.plan import Cell, Planned
 from fmnist_lightning.study.printed import MODELS, STUDY
 from fmnist_lightning.study.records import Records, read_records
-from fmnist_lightning.study.results import collect
+from fmnist_lightning.study.results import FAR, collect, far_apart
 
 OVERVIEW = "overview.png"  # the picture that README shows
 
@@ -47,6 +47,8 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
         study=STUDY,
         names=data.class_names,
         num_shown=NUM_SHOWN,
+        far=FAR,
+        far_apart={model: far_apart(result) for model, result in results["models"].items()},
         runs=[
             (planned.name, records[planned.cell][planned.seed].summary, run.folder.name)
             for planned, run in runs.items()

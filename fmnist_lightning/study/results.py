@@ -14,6 +14,8 @@ from fmnist_lightning.study.statistics import describe, prediction_interval
 
 Result = dict[str, Any]
 
+FAR = 0.05  # between a printed value and our mean
+
 
 def collect(records: Records, size: str, jobs: int) -> Result:
     """Everything but what needs the images.
@@ -83,6 +85,17 @@ def beside(values: list[float], printed: float) -> Result:
     within = None if one_more is None else one_more[0] - half_digit <= printed <= one_more[1] + half_digit
     difference = round(described["mean"] - printed, 6)
     return {**described, "one_more": one_more, "printed": printed, "difference": difference, "within": within}
+
+
+def far_apart(result: Result) -> list[str]:
+    """Which printed values of a model lie more than FAR from our mean, in words."""
+    rows = [*result["per_class"], *({"name": f"{average} avg", **result[average]} for average in ("macro", "weighted"))]
+    return [
+        f"{row['name']} {measure} ({row[measure]['difference']:+.3f})"
+        for row in rows
+        for measure in MEASURES
+        if abs(row[measure]["difference"]) > FAR
+    ]
 
 
 def ablation(records: Records, model: str) -> Result:

@@ -10,6 +10,7 @@ from scipy import stats
 LEVEL = 0.95
 
 Interval = list[float] | None
+Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def describe(values: Sequence[float]) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 
     Of one value there is neither: null.
     """
-    array = np.asarray(values, dtype=float)
+    array = _array(values)
     return {
         "n": len(array),
         "mean": _rounded(array.mean()),
@@ -29,10 +30,10 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 
 def prediction_interval(values: Sequence[float]) -> Interval:
     """Where one further value lies with probability 0.95, were all normally distributed alike; null of one value."""
-    return _t_interval(np.asarray(values, dtype=float), 1 + 1 / len(values))
+    return _t_interval(_array(values), 1 + 1 / len(values))
 
 
-def _t_interval(values: np.ndarray[Any, np.dtype[Any]], variances: float) -> Interval:
+def _t_interval(values: Values, variances: float) -> Interval:
     if len(values) < 2:
         return None
     scale = values.std(ddof=1) * math.sqrt(variances)
@@ -44,9 +45,10 @@ def _t_interval(values: np.ndarray[Any, np.dtype[Any]], variances: float) -> Int
 
 def t_test(values: Sequence[float], limit: float = 0.0) -> float | None:
     """Two-sided p of Student's t-test that the mean is `limit`; null where the values do not differ from each other."""
-    if len(values) < 2 or len(set(values)) == 1:
+    array = _array(values)
+    if len(set(array)) < 2:
         return None
-    return float(stats.ttest_1samp(values, limit).pvalue)
+    return float(stats.ttest_1samp(array, limit).pvalue)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -75,6 +77,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
     """Of the least-squares line."""
     return float(stats.linregress(x, y).slope)
+
+
+def _array(values: Sequence[float]) -> Values:
+    return np.asarray(values, dtype=float).round(9)  # what differs by less is the same number, summed in another order
 
 
 def _rounded(value: float) -> float:

@@ -1,0 +1,147 @@
+"""Verdicts follow the evidence: made-up runs that show a claim, its contrary, or too little."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from fmnist_lightning.evaluation import score
+from fmnist_lightning.study.claims import judge
+from fmnist_lightning.study.plan import Cell, plan
+from fmnist_lightning.study.records import Record
+from fmnist_lightning.study.results import ablation, beside, choices, compare, training_size
+
+NAMES = [str(label) for label in range(10)]
+LABELS = torch.arange(10).repeat_interleave(100)
+INSTEAD = torch.tensor([6, 2, 3, 4, 5, 6, 0, 8, 9, 1])  # what a wrong answer says: T-shirt for shirt and back
+
+
+def made_up(num_wrong: int = 8, overfits: float = 0.1, slow: int = 0, rough: float = 0.0, extra: int = 5) -> Record:
+    """A run of 20 epochs up to the chosen one and `extra` after it.
+
+    Args:
+        num_wrong: wrong answers for each class of 100 images, four times as many for shirts.
+        overfits: gap of the last epoch.
+        slow: epochs later.
+        rough: height of the validation loss's swings.
+        extra: epochs after the chosen one, in which the validation loss rises.
+    """
+    predicted = LABELS.clone()
+    for label in range(10):
+        num = min(num_wrong * 4, 90) if label == 6 else num_wrong
+        predicted[label * 100 : label * 100 + num] = INSTEAD[label]
+    test = score(torch.nn.functional.one_hot(predicted, 10).float() * 9, LABELS, NAMES)
+    val = [1 / (epoch + 1 - min(slow, epoch)) + rough * (epoch % 2) for epoch in range(20)]
+    val[-1] = min(val) - 0.001
+    val += [val[-1] + 0.01 * (epoch + 1) for epoch in range(extra)]
+    epochs = [
+        {"epoch": i + 1.0, "train/loss": 1 / (i + 1), "val/loss": loss, "train/accuracy": 0.9, "val/accuracy": 0.9}
+        for i, loss in enumerate(val)
+    ]
+    summary: dict[str, Any] = {
+        "test": test,
+        "best_epoch": 20,
+        "epochs": len(epochs),
+        "max_epochs": 26 if extra else 20,
+        "val": {"loss": min(val), "accuracy": 0.9},
+        "fit_seconds": 10.0,
+        "parameters": 1000,
+        "split": {"train": 1000},
+    }
+    losses = {"best": {"train": 0.2, "val": 0.25}, "last": {"train": 0.2, "val": 0.2 + overfits}}
+    return Record(summary, epochs, losses, 12.0, LABELS, predicted)
+
+
+def study(make: Callable[[Cell, int], Record], seeds: int = 3) -> dict[Cell, dict[int, Record]]:
+    records: dict[Cell, dict[int, Record]] = {}
+    for cell, seed in plan(range(seeds)):
+        records.setdefault(cell, {})[seed] = make(cell, seed)
+    return records
+
+
+def as_claimed(cell: Cell, seed: int) -> Record:
+    return made_up(
+        num_wrong=(3 if cell.model == "cnn" else 7) + seed % 2 + round(2 / cell.train_fraction),
+        overfits=(0.1 if cell.dropout else 0.5) + 0.01 * seed,
+        slow=0 if cell.batch_norm else 3,
+        rough=0.0 if cell.batch_norm else 0.02 + 0.001 * seed,
+    )
+
+
+def verdicts(records: dict[Cell, dict[int, Record]]) -> list[str]:
+    return [claim["verdict"] for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})]
+
+
+def test_runs_that_show_all_claims_let_all_hold():
+    assert verdicts(study(as_claimed)) == ["holds"] * 6
+
+
+@pytest.mark.parametrize(
+    ("claim", "contrary"),
+    [
+        (1, lambda cell, seed: made_up(num_wrong=(12 if cell.model == "cnn" else 5) + seed % 2)),
+        (2, lambda cell, seed: made_up(overfits=(0.5 if cell.dropout else 0.1) + 0.01 * seed)),
+        (3, lambda cell, seed: made_up(slow=3 + seed % 2 if cell.batch_norm else 0)),
+        (4, lambda cell, seed: made_up(rough=0.5 + 0.01 * seed)),
+        (5, lambda cell, seed: made_up(num_wrong=40 + seed)),
+        (6, lambda cell, seed: made_up(num_wrong=5 + round(8 * cell.train_fraction) + seed % 2)),
+    ],
+)
+def test_runs_that_show_the_contrary_refute_a_claim(claim, contrary):
+    assert verdicts(study(contrary))[claim - 1] == "does not hold"
+
+
+def test_of_one_seed_nothing_is_decided_that_seeds_could_change():
+    decided = verdicts(study(as_claimed, seeds=1))
+    assert [decided[i] for i in (0, 1, 2, 3, 5)] == ["undecided"] * 5
+
+
+def test_runs_that_early_stopping_never_ended_say_nothing_about_it():
+    records = study(lambda cell, seed: made_up(num_wrong=5 + seed, extra=0))
+    claim = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[3]
+    assert claim["verdict"] == "undecided"
+    assert "early stopping ended none of the runs" in [part["test"] for part in claim["evidence"]]
+
+
+def test_each_verdict_comes_with_its_figures():
+    records = study(as_claimed)
+    for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")}):
+        assert claim["evidence"]
+        for part in claim["evidence"]:
+            assert part["text"] and part["test"] and part["must_be"]
+            assert part["n"] > 1
+    first = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[0]["evidence"][0]
+    assert first["estimate"] == pytest.approx(
+        sum(records[Cell("cnn")][s].accuracy - records[Cell("ann")][s].accuracy for s in range(3)) / 3
+    )
+    low, high = first["interval"]
+    assert low <= first["estimate"] <= high
+
+
+def test_a_printed_value_is_within_where_it_could_be_one_more_run():
+    ours = [0.879, 0.881, 0.883]
+    assert beside(ours, 0.88)["within"] is True
+    assert beside(ours, 0.90)["within"] is False
+    assert beside([0.88], 0.90)["within"] is None
+    assert beside(ours, 0.88)["difference"] == pytest.approx(0.001)
+
+
+def test_the_tables_take_their_runs_from_the_right_cells():
+    records = study(as_claimed)
+    result = compare(records[Cell("cnn")], "cnn")
+    assert result["n"] == 3
+    assert result["per_class"][6]["recall"]["printed"] == 0.71
+    assert sum(map(sum, result["confusion_matrix"])) == pytest.approx(1000, abs=0.1)
+    sizes = training_size(records, "ann")
+    assert [row["fraction"] for row in sizes] == [0.05, 0.1, 0.25, 0.5, 1.0]
+    assert sizes[0]["accuracy"]["mean"] < sizes[-1]["accuracy"]["mean"]
+    table = ablation(records, "ann")
+    assert {(cell["dropout"], cell["batch_norm"]): cell["gap_last"]["mean"] for cell in table["cells"]} == {
+        (True, True): pytest.approx(0.11),
+        (True, False): pytest.approx(0.11),
+        (False, True): pytest.approx(0.51),
+        (False, False): pytest.approx(0.51),
+    }
+    assert choices(records, "cnn")[0]["choice"] == "the recipe"
+    assert len(choices(records, "cnn")) == 6

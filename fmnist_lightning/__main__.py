@@ -8,12 +8,14 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check
 from fmnist_lightning.errors import one_line, wants_trace
 from fmnist_lightning.processes import is_later, quiet_overrides
+from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
@@ -35,8 +37,11 @@ def main() -> None:
             if wants_trace():
                 raise
             sys.exit(f"error: {one_line(error)}")
-    _run()
-    if _failed:
+    try:
+        _run()
+    finally:
+        unfinished = Sweep(WatchSweep.folder).show() if WatchSweep.folder else 0
+    if _failed or unfinished:
         sys.exit(1)
 
 
@@ -44,11 +49,15 @@ def main() -> None:
 def _run(cfg: DictConfig) -> None:
     """One run. What goes wrong is told in one line, and its trace kept in the run's log."""
     settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
+    folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
+    sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
+    if sweep and take_up(folder, overrides):
+        print(f"job {settings.job.num} was completed before and is kept")
+        return
     try:
         from fmnist_lightning.training import show, train
 
-        summary = train(cfg, folder, list(settings.overrides.task))
+        summary = train(cfg, folder, overrides)
     except KeyboardInterrupt:
         if not is_later():
             print(f"interrupted\nrun: {folder}", flush=True)
@@ -62,6 +71,9 @@ def _run(cfg: DictConfig) -> None:
         if not is_later():
             print(f"run: {folder}", flush=True)
         return
+    finally:
+        if sweep:
+            sweep.update()
     if summary:
         show(summary, folder)
         if summary["status"] == "interrupted":

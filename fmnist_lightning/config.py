@@ -1,8 +1,10 @@
 """Is this command line good? Composes what was asked for and refuses what cannot run, without importing torch."""
 
 import difflib
+import importlib.util
 import itertools
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,13 @@ _PACKAGE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package; in a checkout it stands beside it
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 CONFIG_NAME = "config"
+# Hydra's launchers for several jobs at a time; the extra "sweep" has them
+LAUNCHERS = {
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "slurm": "hydra_plugins.hydra_submitit_launcher",
+}
 # without these there is no metrics.csv, no best.ckpt, no last.ckpt
 NEEDED = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "callbacks.checkpoint")
 
@@ -63,7 +72,7 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
                 cfg = _compose([*search, *choice, *job])
                 _check_composed(cfg, base)
                 if runs_here:
-                    _check_machine(cfg, multirun)
+                    _check_machine(cfg, multirun, overrides)
 
 
 def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
@@ -100,8 +109,14 @@ def _parse(loader: ConfigLoader, typed: str, multirun: bool) -> Override:
         raise ValueError(
             f"{typed}: not readable as KEY=VALUE; a value with special characters goes in quotes: 'KEY=\"VALUE\"'"
         ) from None
-    if override.is_sweep_override() and not multirun:
-        raise ValueError(f"{typed}: several values are several runs, which -m starts")
+    if override.is_sweep_override():
+        if not multirun:
+            raise ValueError(f"{typed}: several values are several runs, which -m starts")
+        values = list(override.sweep_iterator()) if override.is_discrete_sweep() else [None]
+        if not values:
+            raise ValueError(f"{typed}: an empty list, which no run is made of")
+        if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+            raise ValueError(f"{typed}: {spelling(twice[0])} stands there twice, for the same run")
     return override
 
 
@@ -136,10 +151,19 @@ def _check_option(loader: ConfigLoader, override: Override) -> None:
     options = loader.get_group_options(group, ObjectType.CONFIG)
     for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
         option = "null" if value is None else str(value)
+        if group == "hydra/launcher" and option in LAUNCHERS and not _is_installed(LAUNCHERS[option]):
+            raise ValueError(f"{typed}: not installed; pip install 'fmnist_lightning[sweep]' brings it")
         if option not in options:
             near = difflib.get_close_matches(option, options, n=1)
             hint = f"; did you mean {group}={near[0]}?" if near else ""
             raise ValueError(f"{group}={option}: allowed are {', '.join(options) or 'none'}{hint}")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is what it lies in
+        return False
 
 
 def _check_value(loader: ConfigLoader, base: DictConfig, override: Override) -> None:
@@ -218,7 +242,7 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
         )
 
 
-def _check_machine(cfg: DictConfig, multirun: bool) -> None:
+def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str]) -> None:
     """What depends on the machine: the device and the folder."""
     devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
@@ -230,6 +254,12 @@ def _check_machine(cfg: DictConfig, multirun: bool) -> None:
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
             "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
         )
+    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
+    if multirun and launcher in ("slurm", "submitit_slurm") and shutil.which("srun") is None:
+        raise ValueError(
+            f"hydra/launcher={launcher}: no Slurm on this machine, srun is not found; start the sweep on a machine of "
+            "the cluster, or use hydra/launcher=joblib"
+        )
     num_devices = count_devices(cfg.trainer.accelerator, devices)
     check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
     key, mark = ("hydra.sweep.dir", "multirun.yaml") if multirun else ("hydra.run.dir", SUMMARY)
@@ -237,11 +267,18 @@ def _check_machine(cfg: DictConfig, multirun: bool) -> None:
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
         tempfile.TemporaryFile(dir=existing).close()  # the only sure way to know
-        taken = (folder / mark).exists()
+        taken = (folder / mark).exists() and not (multirun and _is_sweep_of(folder / mark, overrides))
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
     if taken and not is_later():
-        raise ValueError(f"{key}={folder}: already holds a {key.split('.')[1]}, which is kept; choose another {key}")
+        what = "another sweep" if multirun else "a run"
+        raise ValueError(f"{key}={folder}: already holds {what}, which is kept; choose another {key}")
+
+
+def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:
+    """Whether the sweep that Hydra wrote down there was asked for by the same overrides."""
+    before = OmegaConf.select(OmegaConf.load(multirun_yaml), "hydra.overrides.task") or []
+    return sorted(before) == sorted(typed for typed in overrides if not re.match(r"[+~]*hydra[./]", typed))
 
 
 def _keys(cfg: DictConfig) -> list[str]:

@@ -19,7 +19,7 @@ BAD = {
     "++trainer.max_epoch=1": ["did you mean trainer.max_epochs?"],
     "lr=0.1": ["did you mean optimizer.lr?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
-    "experiment=paper": ["allowed are paper_ann, paper_cnn, smoke"],
+    "experiment=paper": ["allowed are fast_cnn, paper_ann, paper_cnn, smoke"],
     # wrong type
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "a whole number, at least 1"],
@@ -51,7 +51,7 @@ BAD = {
     "seed": ["seed"],
     "a b": ["a b: not readable as KEY=VALUE"],
     "data.root=~/x": ["not readable as KEY=VALUE", "quotes"],
-    "hydra/launcher=slurm": ["allowed are basic"],
+    "hydra/launcher=cluster": ["allowed are basic"],
     # what only shows in the whole
     "callbacks.early_stopping={patience:-5}": ["callbacks.early_stopping.patience=-5", "at least 1"],
     "++callbacks.early_stopping={foo:1}": ["callbacks.early_stopping.foo: no such key"],
@@ -174,9 +174,41 @@ def test_values_that_do_not_go_together_are_refused_with_the_way_out(typed, word
 def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_path):
     with pytest.raises(ValueError, match="start the runs one by one"):
         check(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
-    (tmp_path / "multirun.yaml").write_text("{}")
-    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds a sweep, which is kept"):
-        check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=1,2']}}")
+    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds another sweep, which is kept"):
+        check(["seed=1,2,3", f"hydra.sweep.dir={tmp_path}"], multirun=True)
+    check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)  # the same one, which goes on
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("seed=range(0,0)", "an empty list"),
+        ("optimizer.lr=1e-3,0.001", "0.001 stands there twice"),
+        ("model=ann,cnn,ann", "ann stands there twice"),
+        ("hydra/launcher=jobli", "did you mean hydra/launcher=joblib"),
+        ("optimizer.lrs=1,2", "did you mean optimizer.lr"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_by_name(typed, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        check([typed, "seed=1,2"] if "seed" not in typed else [typed], multirun=True)
+
+
+def test_a_launcher_that_is_not_installed_is_refused_with_the_extra_that_has_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"hydra/launcher=joblib: not installed; pip install 'fmnist_lightning\[sweep\]'"
+    ):
+        check(["hydra/launcher=joblib", "seed=1,2"], multirun=True)
+
+
+def test_a_cluster_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ValueError, match="hydra/launcher=slurm: no Slurm on this machine"):
+        check(["hydra/launcher=slurm", "seed=1,2"], multirun=True)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    check(["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "seed=1,2"], multirun=True)
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}

@@ -1,6 +1,5 @@
 """The command as its users meet it: real processes, their output, exit status and folders."""
 
-import json
 import os
 import re
 import signal
@@ -149,18 +148,6 @@ def test_runs_that_start_in_the_same_second_get_two_folders(command, tiny_overri
     assert [process.returncode for process in pair] == [0, 0]
     folders = {output.strip().splitlines()[-1] for output in outputs}
     assert len(folders) == 2
-
-
-def test_a_sweep_goes_on_after_a_job_that_fails_and_exits_with_its_failure(command, tiny_overrides, tmp_path):
-    # maps of 4 blocks shrink to nothing with valid padding: only the constructor knows
-    shape = ["model.padding=valid", "model.kernel_size=5", "model.filters=[2,2,2],[2]", "hydra.sweep.dir=sweep"]
-    answer = command("-m", *tiny_overrides, *shape)
-    assert answer.returncode == 1
-    assert "shrink to nothing" in answer.stderr
-    assert "Traceback" not in answer.stderr
-    statuses = [json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["status"] for job in "01"]
-    assert statuses == ["failed", "completed"]
-    assert "Traceback" in (tmp_path / "sweep" / "0" / "fmnist.log").read_text()
 
 
 def interrupted(arguments: list[str], cwd: Path, when: Callable[[], bool]) -> tuple[int, str, str]:

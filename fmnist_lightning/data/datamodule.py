@@ -4,7 +4,9 @@ Decides the split, the normalisation and the augmentation. No worker processes: 
 less time than handing them from one process to another.
 """
 
+import copy
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ class FashionMNISTData(pl.LightningDataModule):
     """
 
     class_names = archives.CLASS_NAMES
+    _latest: tuple[Any, dict[str, Any]] | None = None  # what was set up last in this process, for a sweep's next job
 
     def __init__(
         self,
@@ -81,19 +84,29 @@ class FashionMNISTData(pl.LightningDataModule):
         if self.images:
             self._compare()
             return
+        where = (self.source, self.root.absolute(), self.mirrors, os.environ.get(archives.MIRROR_VARIABLE))
+        key = (where, self.num_train, self.num_test, self.val_fraction, self.train_fraction, self.split_seed)
+        if FashionMNISTData._latest is None or FashionMNISTData._latest[0] != key:
+            FashionMNISTData._latest = (key, self._split())
+        # the tensors are shared, the dictionaries are not
+        vars(self).update({name: copy.copy(value) for name, value in FashionMNISTData._latest[1].items()})
+
+    def _split(self) -> dict[str, Any]:
+        """Attributes that the images decide: images, labels, mean, std, facts."""
         name, (train_images, train_labels, test_images, test_labels) = self._read()
         train, val = stratified_split(train_labels, self.val_fraction, self.split_seed)
         train = train[nested_subset(train_labels[train], self.train_fraction, self.split_seed)]
-        self.images = {"train": train_images[train], "val": train_images[val], "test": test_images}
-        self.labels = {"train": train_labels[train], "val": train_labels[val], "test": test_labels}
-        self.mean, self.std = mean_and_std(self.images["train"])
-        self.facts = {
+        images = {"train": train_images[train], "val": train_images[val], "test": test_images}
+        labels = {"train": train_labels[train], "val": train_labels[val], "test": test_labels}
+        mean, std = mean_and_std(images["train"])
+        facts = {
             "data": name,
             "data_note": DRAWN if name == "synthetic" else None,
             "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
-            "split": {stage: len(labels) for stage, labels in self.labels.items()},
+            "split": {stage: len(members) for stage, members in labels.items()},
             "split_sha256": _sha256(train, val),
         }
+        return {"images": images, "labels": labels, "mean": mean, "std": std, "facts": facts}
 
     def _compare(self) -> None:
         """Once the processes are connected: each takes its share of what all must have alike."""

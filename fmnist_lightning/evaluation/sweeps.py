@@ -1,0 +1,103 @@
+"""The picture of a sweep: validation loss and accuracy against what was varied."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fmnist_lightning.evaluation.figures import Pictures, to_png
+
+MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
+FACTORS = 8.0  # highest by lowest value from which an axis counts factors
+Row = Mapping[str, Any]
+
+
+def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
+    """Draws a sweep.
+
+    Two varied numbers and nothing else make a heat map. Otherwise the first varied number (else the first varied key)
+    is the x axis, and each setting of the others a line: mean and range over the seeds.
+
+    Args:
+        rows: with `overrides` (values as typed, by key), `val_loss` and `val_accuracy`.
+        varied: keys whose value differs between rows.
+
+    Returns:
+        A PNG; None where nothing was varied or no job has scores.
+    """
+    rows = [row for row in rows if row["val_loss"] is not None]
+    keys = [key for key in varied if key != "seed"] or list(varied)
+    if not rows or not keys:
+        return None
+    pictures = Pictures()
+    numbers = [key for key in keys if _are_numbers(rows, key)]
+    with rc_context(pictures.style):
+        figure = Figure(figsize=(10.5, 4.4), layout="constrained")
+        for axes, (measure, words) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
+            if len(keys) == 2 and len(numbers) == 2:
+                _heat_map(figure, axes, rows, keys, measure, pictures.shades)
+            else:
+                x = (numbers or keys)[0]
+                _lines(axes, rows, x, [key for key in keys if key != x], measure, numeric=bool(numbers))
+                axes.set_ylabel(words)
+                axes.grid(alpha=0.6)
+            axes.set_title(words)
+        return to_png(figure)
+
+
+def _are_numbers(rows: Sequence[Row], key: str) -> bool:
+    try:
+        [float(row["overrides"][key]) for row in rows]
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def _by_setting(rows: Sequence[Row], keys: Sequence[str], measure: str) -> dict[tuple[str, ...], list[float]]:
+    """The measure's values, one per seed, by the typed values of keys."""
+    values: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        values.setdefault(tuple(row["overrides"].get(key, "") for key in keys), []).append(row[measure])
+    return values
+
+
+def _lines(axes: Axes, rows: Sequence[Row], x: str, others: Sequence[str], measure: str, numeric: bool) -> None:
+    by_setting = _by_setting(rows, [x, *others], measure)
+    order: dict[Any, Any] = {}
+    for at, *_ in sorted(by_setting, key=lambda setting: float(setting[0]) if numeric else 0.0):
+        order.setdefault(at, float(at) if numeric else len(order))
+    for line in dict.fromkeys(setting[1:] for setting in by_setting):
+        points = [(order[at], by_setting[at, *line]) for at in order if (at, *line) in by_setting]
+        places = [place for place, _ in points]
+        words = ", ".join(f"{key}={value}" for key, value in zip(others, line, strict=True))
+        drawn = axes.plot(places, [np.mean(values) for _, values in points], "o-", label=words or None)
+        low, high = ([float(edge(values)) for _, values in points] for edge in (min, max))
+        axes.fill_between(places, low, high, color=drawn[0].get_color(), alpha=0.2, lw=0)
+    if numeric and min(order.values()) > 0 and max(order.values()) / min(order.values()) >= FACTORS:
+        axes.set_xscale("log")
+    axes.set_xticks(list(order.values()), list(order), minor=False)
+    axes.minorticks_off()
+    axes.set_xlabel(x)
+    if others:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _heat_map(figure: Figure, axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: str) -> None:
+    values = _by_setting(rows, keys, measure)
+    columns, lines = (sorted({setting[i] for setting in values}, key=float) for i in (0, 1))
+    grid = np.full((len(lines), len(columns)), np.nan)
+    for (column, line), found in values.items():
+        grid[lines.index(line), columns.index(column)] = np.mean(found)
+    image = axes.imshow(grid, cmap=shades, aspect="auto", origin="lower")
+    middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
+    for (line_at, column_at), value in np.ndenumerate(grid):
+        if not np.isnan(value):
+            colour = "#ffffff" if value > middle else "#1c2128"
+            axes.text(column_at, line_at, f"{value:.4f}", ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(lines)), lines)
+    axes.set(xlabel=keys[0], ylabel=keys[1])
+    figure.colorbar(image, ax=axes)

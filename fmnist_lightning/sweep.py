@@ -1,0 +1,174 @@
+"""A sweep's folder: one row per job in sweep.csv, sweep.md and sweep.png, brought up to date after every job.
+
+Rows are ordered by validation loss. Test scores are shown, and order nothing.
+"""
+
+import csv
+import io
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from fmnist_lightning.files import write_whole
+from fmnist_lightning.runs import Run
+
+SCORES = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds")
+Row = dict[str, Any]
+
+
+class Sweep:
+    """One sweep's folder.
+
+    Args:
+        folder: that holds the jobs' run folders.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def rows(self) -> list[Row]:
+        """A row per job that has begun, the lowest validation loss first, jobs without one last."""
+        rows = [_row(path.parent, self.folder) for path in self.folder.rglob("summary.json")]
+        return sorted(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"] or 0.0, row["job"]))
+
+    def update(self) -> None:
+        """Writes the three files; of jobs that end at the same time one after the other."""
+        from fmnist_lightning.evaluation.sweeps import draw_sweep
+
+        with FileLock(self.folder / ".lock"):
+            rows = self.rows()
+            if not rows:
+                return
+            keys = overridden(rows)
+            write_whole(self.folder / "sweep.csv", _as_csv(rows, keys))
+            write_whole(self.folder / "sweep.md", _as_markdown(rows, keys))
+            if picture := draw_sweep(rows, varied(rows)):
+                write_whole(self.folder / "sweep.png", picture)
+
+    def show(self) -> int:
+        """Prints the table and the command that repeats the best run.
+
+        Returns:
+            How many jobs were not completed.
+        """
+        rows = self.rows()
+        if not rows:
+            return 0  # no job has begun
+        keys = varied(rows) or overridden(rows)
+        table = Table(title="Sweep, by validation loss", title_justify="left")
+        for column in ("job", "status", *keys, *SCORES):
+            table.add_column(column.replace("_", " "), justify="left" if column == "status" else "right")
+        for i, row in enumerate(rows):
+            best = i == 0 and row["val_loss"] is not None
+            cells = [row["job"], row["status"], *(row["overrides"].get(key, "") for key in keys)]
+            table.add_row(*cells, *(_spelled(row, name) for name in SCORES), style="bold" if best else None)
+        console = Console(highlight=False)
+        console.width = max(console.width, 100 + 12 * len(keys))
+        console.print(table)
+        for row in rows:
+            if row["error"]:
+                console.print(f"job {row['job']} {row['status']}: {row['error']}", soft_wrap=True, markup=False)
+        if rows[0]["val_loss"] is not None:
+            typed = [f"{key}={value}" for key, value in rows[0]["overrides"].items()]
+            print(f"best by validation loss: python -m fmnist_lightning {shlex.join(typed)}")
+        print(f"sweep: {self.folder}", flush=True)
+        return sum(row["status"] != "completed" for row in rows)
+
+
+class WatchSweep(Callback):
+    """Hydra's callback in the process that starts a sweep: notes its folder, which `${now:…}` fixes only there."""
+
+    folder: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Notes the folder."""
+        WatchSweep.folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
+
+
+def take_up(folder: Path, overrides: Sequence[str]) -> bool:
+    """Prepares a job's folder; returns whether the job was completed when the same sweep ran before.
+
+    What another run of the sweep left unfinished there is removed, for the job is made again.
+    """
+    run = Run(folder)
+    if not run.summary_json.exists():
+        return False
+    summary = run.read_summary()
+    if summary["status"] == "completed" and summary["overrides"] == list(overrides):
+        return True
+    for path in folder.iterdir():
+        if path.name == ".hydra":  # Hydra has just written it
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return False
+
+
+def overridden(rows: Sequence[Row]) -> list[str]:
+    """Every key that a job overrides, in the order in which it was typed."""
+    return list(dict.fromkeys(key for row in rows for key in row["overrides"]))
+
+
+def varied(rows: Sequence[Row]) -> list[str]:
+    """The keys whose value is not the same in all jobs."""
+    return [key for key in overridden(rows) if len({row["overrides"].get(key) for row in rows}) > 1]
+
+
+def _row(folder: Path, sweep: Path) -> Row:
+    run = Run(folder)
+    summary = run.read_summary()
+    val, test = summary.get("val", {}), summary.get("test", {})
+    return {
+        "job": folder.relative_to(sweep).as_posix(),
+        "status": summary["status"],
+        "overrides": dict(typed.split("=", 1) for typed in summary["overrides"] if "=" in typed),
+        "val_loss": val.get("loss"),
+        "val_accuracy": val.get("accuracy"),
+        "test_accuracy": test.get("accuracy"),
+        "best_epoch": summary.get("best_epoch"),
+        "epochs": summary.get("epochs"),
+        "seconds": summary.get("fit_seconds"),
+        "folder": str(folder),
+        "error": summary.get("error", ""),
+    }
+
+
+def _spelled(row: Row, name: str) -> str:
+    value = row[name]
+    if value is None:
+        return ""
+    return f"{value:.4f}" if name in ("val_loss", "val_accuracy", "test_accuracy") else str(value)
+
+
+def _as_csv(rows: Sequence[Row], keys: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["job", "status", *keys, *SCORES, "folder", "error"])
+    for row in rows:
+        settings = [row["overrides"].get(key, "") for key in keys]
+        writer.writerow(
+            [row["job"], row["status"], *settings, *(row[name] for name in SCORES), row["folder"], row["error"]]
+        )
+    return text.getvalue()
+
+
+def _as_markdown(rows: Sequence[Row], keys: Sequence[str]) -> str:
+    header = ["", "job", "status", *keys, *(name.replace("_", " ") for name in SCORES), "error"]
+    lines = [header, ["---"] * len(header)]
+    for i, row in enumerate(rows):
+        mark = "best" if i == 0 and row["val_loss"] is not None else ""
+        settings = [row["overrides"].get(key, "") for key in keys]
+        scores = [_spelled(row, name) for name in SCORES]
+        lines.append([mark, row["job"], row["status"], *settings, *scores, row["error"]])
+    table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"Ordered by validation loss; test scores are shown and order nothing.\n\n{table}\n"

@@ -1,0 +1,165 @@
+"""Sweeps as users start them: the table, jobs that fail, going on, several jobs at a time."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fmnist_lightning.evaluation.sweeps import draw_sweep
+from fmnist_lightning.sweep import Sweep
+from fmnist_lightning.training import train
+
+GRID = ["model=ann", "optimizer.lr=1e30,3e-3", "seed=0,1"]
+NUMBERS = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs")
+SweepCommand = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def sweep(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepCommand:
+    """Starts a sweep of four jobs, of which two fail, in the folder `grid` unless told otherwise."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    garments = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=64"]
+
+    def run(*arguments: str, into: str = "grid") -> "subprocess.CompletedProcess[str]":
+        typed = [*garments, f"data.root={data_root}", "trainer.max_epochs=2", "trainer.accelerator=cpu", *arguments]
+        return subprocess.run(
+            [sys.executable, "-m", "fmnist_lightning", "-m", *typed, f"hydra.sweep.dir={into}"],
+            cwd=folder,
+            env=os.environ | {"COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    run.folder = folder / "grid"  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(sweep: SweepCommand) -> "subprocess.CompletedProcess[str]":
+    return sweep(*GRID)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_job_that_fails_does_not_stop_the_others(made, sweep):
+    assert made.returncode == 1
+    assert "Traceback" not in made.stderr
+    rows = {row["job"]: row for row in table(sweep.folder)}
+    assert [rows[job]["status"] for job in "0123"] == ["failed", "failed", "completed", "completed"]
+    assert "optimizer.lr=1e+30: the validation loss was never finite" in rows["0"]["error"]
+    assert "Traceback" in (sweep.folder / "0" / "fmnist.log").read_text()
+
+
+def test_the_table_is_ordered_by_validation_and_says_what_was_varied(made, sweep):
+    rows = table(sweep.folder)
+    losses = [float(row["val_loss"]) for row in rows[:2]]
+    assert losses == sorted(losses)
+    assert [row["status"] for row in rows[2:]] == ["failed", "failed"]
+    for row in rows:
+        summary = json.loads((sweep.folder / row["job"] / "summary.json").read_text())
+        assert f"optimizer.lr={row['optimizer.lr']}" in summary["overrides"]
+        assert int(row["seed"]) == summary["seed"]
+        if "test" in summary:
+            assert float(row["test_accuracy"]) == summary["test"]["accuracy"]
+            assert float(row["val_loss"]) == summary["val"]["loss"]
+    markdown = (sweep.folder / "sweep.md").read_text().splitlines()
+    assert [line for line in markdown if line.startswith("| best ")] == [markdown[4]]
+    assert markdown[4].startswith(f"| best | {rows[0]['job']} |")
+    assert (sweep.folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_terminal_ends_with_the_table_and_the_command_that_repeats_the_best(made, sweep):
+    best = table(sweep.folder)[0]
+    *_, command, last = made.stdout.strip().splitlines()
+    assert "Sweep, by validation loss" in made.stdout
+    assert command.startswith("best by validation loss: python -m fmnist_lightning data=synthetic")
+    assert f"optimizer.lr={best['optimizer.lr']} seed={best['seed']}" in command
+    assert last == "sweep: grid"
+
+
+def test_a_job_gives_the_same_numbers_alone_and_last_in_a_sweep(made, sweep, composed, tmp_path):
+    in_sweep = json.loads((sweep.folder / "3" / "summary.json").read_text())
+    alone = train(composed("model=ann", "optimizer.lr=3e-3", "seed=1"), tmp_path / "alone", [])
+    assert (in_sweep["val"], in_sweep["test"]) == (alone["val"], alone["test"])
+
+
+def test_the_same_sweep_again_makes_what_is_missing_and_keeps_the_rest(made, sweep):
+    (sweep.folder / "2" / "summary.json").write_text('{"status": "running", "seed": 1, "overrides": []}')
+    kept = sweep.folder / "3" / "summary.json"
+    before = kept.stat().st_mtime_ns
+    rows = {row["job"]: row for row in table(sweep.folder)}
+    again = sweep(*GRID)
+    assert again.returncode == 1
+    assert "job 3 was completed before and is kept" in again.stdout
+    assert kept.stat().st_mtime_ns == before
+    for row in table(sweep.folder):
+        assert [row[name] for name in NUMBERS] == [rows[row["job"]][name] for name in NUMBERS]
+
+
+def test_another_sweep_into_its_folder_is_refused(made, sweep):
+    answer = sweep("model=ann", "seed=0,1")
+    assert answer.returncode == 1
+    assert "hydra.sweep.dir=grid: already holds another sweep" in answer.stderr
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_jobs_at_the_same_time_give_the_numbers_of_jobs_in_turn(launcher, made, sweep):
+    answer = sweep(*GRID, f"hydra/launcher={launcher}", into=launcher)
+    assert answer.returncode == 1, answer.stderr
+    rows, others = table(sweep.folder), table(sweep.folder.parent / launcher)
+    assert len(others) == 4
+    for row, other in zip(rows, others, strict=True):
+        assert [row[name] for name in ("status", *NUMBERS)] == [other[name] for name in ("status", *NUMBERS)]
+    assert "sweep: " in answer.stdout
+
+
+def test_memory_does_not_grow_from_job_to_job(composed, tmp_path):
+    def resident_mb() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    sizes = []
+    for job in range(8):
+        train(composed("model=ann", f"seed={job}"), tmp_path / str(job), [])
+        sizes.append(resident_mb())
+    assert sizes[-1] - sizes[3] < 20
+
+
+def rows_of(**values: list[str]) -> list[dict[str, object]]:
+    num = len(next(iter(values.values())))
+    return [
+        {
+            "overrides": {key.replace("__", "."): value[i] for key, value in values.items()},
+            "val_loss": 0.1 * (i + 1),
+            "val_accuracy": 0.9,
+        }
+        for i in range(num)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "varied"),
+    [
+        ({"optimizer__lr": ["1e-4", "1e-3", "1e-2"]}, ["optimizer.lr"]),
+        ({"optimizer__lr": ["1e-4", "1e-3"], "data__batch_size": ["64", "128"]}, ["optimizer.lr", "data.batch_size"]),
+        ({"model": ["ann", "cnn"], "seed": ["0", "1"]}, ["model", "seed"]),
+        ({"seed": ["0", "1"]}, ["seed"]),
+        ({"model__hidden": ["[1,2]", "[3]"], "model": ["ann", "ann"]}, ["model.hidden"]),
+    ],
+)
+def test_every_kind_of_sweep_has_a_picture(values, varied):
+    assert draw_sweep(rows_of(**values), varied).startswith(b"\x89PNG")
+
+
+def test_nothing_varied_has_no_picture(tmp_path):
+    assert draw_sweep(rows_of(seed=["0"]), []) is None
+    assert Sweep(tmp_path).rows() == []

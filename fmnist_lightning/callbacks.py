@@ -7,7 +7,9 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +20,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
+from torch.optim import Optimizer
 
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.models import Classifier
@@ -43,15 +47,28 @@ class EpochMetrics(Callback):
     """Writes metrics.csv, a row per epoch counted from 1, and the same row to every logger at that epoch.
 
     The rows are part of each checkpoint, so that a run that goes on from one goes on with its rows.
+
+    Args:
+        histograms: whether TensorBoard also gets a histogram of each weight tensor, epoch by epoch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, histograms: bool = False) -> None:
+        self.histograms = histograms
+        self.gradient_norm: Tensor | None = None  # of the epoch's last step
         self.rows: list[dict[str, float]] = []
         self.lr = 0.0  # at the epoch's first step
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the learning rate that the epoch starts with."""
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Takes the gradient's norm, once an epoch: it reads every gradient."""
+        if trainer.is_last_batch:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the row."""
@@ -60,8 +77,13 @@ class EpochMetrics(Callback):
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **metrics, "lr": self.lr})
         if trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
+        more = {} if self.gradient_norm is None else {"gradient_norm": self.gradient_norm.item()}
+        self.gradient_norm = None
         for logger in trainer.loggers:
-            logger.log_metrics({**metrics, "lr": self.lr}, step=epoch)
+            logger.log_metrics({**metrics, "lr": self.lr, **more}, step=epoch)
+            if self.histograms and isinstance(logger, TensorBoardLogger):
+                for name, weights in pl_module.named_parameters():
+                    logger.experiment.add_histogram(name, weights, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""

@@ -120,6 +120,7 @@ LIMITS: dict[str, Limit] = {
     "trainer.deterministic": _one_of(True, False, "warn"),
     "trainer.benchmark": _one_of(None, True, False),
     "trainer.num_sanity_val_steps": _whole(0),
+    "callbacks.epoch_metrics.histograms": _FLAG,
     "callbacks.best_checkpoint.monitor": _MONITORED,
     "callbacks.best_checkpoint.mode": _one_of("min", "max"),
     "callbacks.early_stopping.monitor": _MONITORED,

@@ -127,9 +127,11 @@ def varied(rows: Sequence[Row]) -> list[str]:
 def _row(folder: Path, sweep: Path) -> Row:
     run = Run(folder)
     summary = run.read_summary()
+    name = folder.relative_to(sweep).as_posix()
+    number = name.partition("_")[0]
     val, test = summary.get("val", {}), summary.get("test", {})
     return {
-        "job": folder.relative_to(sweep).as_posix(),
+        "job": number if number.isdecimal() else name,
         "status": summary["status"],
         "overrides": dict(typed.split("=", 1) for typed in summary["overrides"] if "=" in typed),
         "val_loss": val.get("loss"),

@@ -1,27 +1,76 @@
-"""What TensorBoard shows of a finished run beside the scalars by epoch."""
+"""What TensorBoard shows of a run beside the scalars by epoch: a row of the HParams table, pictures, text, features."""
 
 import io
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+# The HParams table takes its columns from a single run: every run has the same, each with one type
+METRICS = ("best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1", "epochs", "fit_seconds")
+NUM_FEATURES = 1000  # test images in the projector
 
 
-def log_run(
+def settings(cfg: DictConfig, summary: Mapping[str, Any]) -> dict[str, str | float]:
+    """The columns of the HParams table: the same flat keys for every model, optimizer and scheduler.
+
+    Args:
+        cfg: the run's.
+        summary: with its model, data, seed and precision.
+    """
+
+    def text(key: str) -> str:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "" if value is None else str(value).rpartition("." if key.endswith("_target_") else "\n")[2]
+
+    def number(key: str) -> float:
+        value = OmegaConf.select(cfg, key)
+        return 0.0 if value is None else float(value)
+
+    texts = {
+        "model": str(summary["model"]),
+        "data": str(summary["data"]),
+        "precision": str(summary["precision"]),
+        "optimizer": text("optimizer._target_"),
+        "scheduler": text("scheduler._target_") or "none",
+        "batch_norm": text("model.batch_norm"),
+        "augment": text("data.augment"),
+        "layers": "-".join(map(text, ("model.hidden", "model.filters", "model.head"))).strip("-"),
+    }
+    keys = ("optimizer.lr", "optimizer.weight_decay", "model.dropout", "data.batch_size", "data.train_fraction")
+    numbers = {key.rpartition(".")[2]: number(key) for key in (*keys, "trainer.max_epochs", "seed")}
+    return {**texts, **numbers, "patience": number("callbacks.early_stopping.patience")}
+
+
+def begin_run(writer: SummaryWriter, columns: Mapping[str, str | float]) -> None:
+    """Writes the run's row of the HParams table, its scores still missing, and which scalars share a chart."""
+    experiment, session, _ = hparams(dict(columns), dict.fromkeys(METRICS, 0.0))
+    for part in (experiment, session):
+        writer._get_file_writer().add_summary(part)
+    writer.add_custom_scalars(
+        {"training and validation": {m: ["Multiline", [f"train/{m}", f"val/{m}"]] for m in ("loss", "accuracy")}}
+    )
+    writer.flush()
+
+
+def end_run(
     writer: SummaryWriter,
     summary: Mapping[str, Any],
     predictions: tuple[Tensor, Tensor],
     report: Mapping[str, str | bytes],
     config: str,
-    network: nn.Module,
     class_names: Sequence[str],
 ) -> None:
-    """Writes test scores, pictures, a precision-recall curve per class, config and report as text, and the graph.
+    """Writes scores, pictures, a precision-recall curve per class, and config, report and origin as text.
 
     Args:
         writer: of the run's folder.
@@ -29,33 +78,57 @@ def log_run(
         predictions: labels (N,) and probabilities (N, 10) of the test images.
         report: the report's files by name.
         config: the composed configuration, as yaml.
-        network: from images (N, 1, 28, 28) to logits.
         class_names: by label.
     """
-    epoch = summary["best_epoch"]
-    for name, value in (
-        ("test/loss", summary["test"]["loss"]),
-        ("test/accuracy", summary["test"]["accuracy"]),
-        ("test/macro_f1", summary["test"]["macro"]["f1"]),
-    ):
+    from PIL import Image
+
+    epoch, test = summary["best_epoch"], summary["test"]
+    scores = (summary["val"]["loss"], summary["val"]["accuracy"], test["accuracy"], test["macro"]["f1"])
+    for name, value in zip(METRICS, (*scores, summary["epochs"], summary["fit_seconds"]), strict=True):
         writer.add_scalar(name, value, epoch)
-    writer.add_custom_scalars(
-        {"training and validation": {m: ["Multiline", [f"train/{m}", f"val/{m}"]] for m in ("loss", "accuracy")}}
-    )
+    writer.add_scalar("test/loss", test["loss"], epoch)
     for name in ("confusion_matrix", "mistakes"):
         picture = report[f"{name}.png"]
         assert isinstance(picture, bytes)
-        writer.add_image(
-            f"test/{name}",
-            np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")),
-            epoch,
-            dataformats="HWC",
-        )
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        writer.add_image(f"test/{name}", pixels, epoch, dataformats="HWC")
     labels, probabilities = predictions
     for label, name in enumerate(class_names):
         writer.add_pr_curve(f"test/{name}", labels == label, probabilities[:, label], epoch)
     writer.add_text("config", f"```yaml\n{config}\n```", epoch)
     writer.add_text("report", f"```\n{report['classification_report.txt']!s}\n```", epoch)
+    origin = {key: summary[key] for key in ("device", "precision", "versions", "git_commit", "code_sha256")}
+    origin |= {key: summary[key] for key in ("data", "data_sha256", "split_sha256", "overrides")}
+    writer.add_text("provenance", f"```json\n{json.dumps(origin, indent=2)}\n```", epoch)
+    success = hparams({}, {})[2]
+    writer._get_file_writer().add_summary(success)
+
+
+def show_network(
+    writer: SummaryWriter,
+    network: nn.Module,
+    pixels: Tensor,
+    inputs: Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+) -> None:
+    """Writes the graph, and to the projector what the last layer gets to see of some test images.
+
+    Args:
+        writer: of the run's folder.
+        network: from images to logits.
+        pixels: the images (N, 28, 28) uint8.
+        inputs: the same, normalised: (N, 1, 28, 28) float32.
+        labels: (N,).
+        class_names: by label.
+    """
+    network = network.cpu().eval()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # how add_graph itself looks at a network
-        writer.add_graph(network.cpu().eval(), torch.zeros(1, 1, 28, 28))
+        writer.add_graph(network, inputs[:1])
+    if not isinstance(network, nn.Sequential):
+        return
+    with torch.inference_mode():
+        features = network[:-1](inputs)  # (N, units of the last hidden layer)
+    names = [class_names[label] for label in labels.tolist()]
+    writer.add_embedding(features, names, pixels.unsqueeze(1).float() / 255, tag="test images: penultimate layer")

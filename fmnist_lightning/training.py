@@ -76,6 +76,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
         summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
         if first:
             run.write_summary(summary)
+            _begin_tensorboard(cfg, trainer, summary)
             log.info("training the %s on %s, on %s", summary["model"], summary["data"], summary["device"])
         started = time.monotonic()
         finished = fit(trainer, model, data)
@@ -87,7 +88,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
             give_back_freed_memory()  # before the report takes its own
         summary["status"] = "completed" if finished else "interrupted"
         if "test" in summary:
-            _report(run, summary, trainer, data)
+            _report(run, cfg, summary, trainer, data)
         run.write_summary(summary)
         log.info("%s after %d epochs", summary["status"], summary["epochs"])
     except BaseException as error:
@@ -229,20 +230,34 @@ def test(
     return val, logits
 
 
-def _report(run: Run, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:
+def _begin_tensorboard(cfg: DictConfig, trainer: pl.Trainer, summary: dict[str, Any]) -> None:
+    for logger in _tensorboards(trainer):
+        from fmnist_lightning import tensorboard
+
+        tensorboard.begin_run(logger.experiment, tensorboard.settings(cfg, summary))
+
+
+def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _report(run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:
     """Writes the report's files and shows the same to TensorBoard."""
-    from fmnist_lightning import tensorboard
     from fmnist_lightning.evaluation import build_report
 
-    model, predictions = trainer.lightning_module, run.read_predictions()
-    assert isinstance(model, Classifier)
+    predictions = run.read_predictions()
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
     run.write_report(files)
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            config = run.config_file.read_text()
-            tensorboard.log_run(logger.experiment, summary, predictions, files, config, model.network, data.class_names)
-            logger.finalize("success")
+    for logger in _tensorboards(trainer):
+        from fmnist_lightning import tensorboard
+
+        config, names, writer = run.config_file.read_text(), data.class_names, logger.experiment
+        tensorboard.end_run(writer, summary, predictions, files, config, names)
+        pixels, labels = (of["test"][: tensorboard.NUM_FEATURES] for of in (data.images, data.labels))
+        model, _ = run.load_best(cfg)
+        inputs, _ = data.on_after_batch_transfer((pixels, labels), 0)
+        tensorboard.show_network(writer, model.network, pixels, inputs, labels, names)
+        logger.finalize("success")
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:

@@ -132,6 +132,40 @@ def test_help_and_cfg_answer_without_importing_torch(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("shell", "typed", "words"),
+    [
+        ("bash", "fmnist model=", {"model=ann", "model=cnn"}),
+        ("zsh", "fmnist optimizer=s", {"optimizer=sgd"}),
+        ("fish", "fmnist trainer.acc", {"trainer.accelerator=", "trainer.accumulate_grad_batches="}),
+        ("bash", "fmnist data.batch", {"data.batch_size="}),
+    ],
+)
+def test_a_shell_completes_groups_options_and_keys_without_importing_torch(shell, typed, words, tmp_path):
+    program = (
+        "import sys; sys.argv = ['fmnist', '-sc', 'query=' + sys.argv[1]]\n"
+        "from fmnist_lightning.__main__ import main\n"
+        "main()\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, shell],
+        cwd=tmp_path,
+        env=os.environ | {"COMP_LINE": typed, "COMP_POINT": str(len(typed))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert words <= set(answer.stdout.split())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_by_what_the_command_prints(shell, command):
+    answer = command("-sc", f"install={shell}")
+    assert answer.returncode == 0
+    assert "query=" in answer.stdout
+
+
 def test_without_the_dataset_and_without_a_network_one_message_says_what_to_do(command):
     answer = command("data.mirrors=[]", "trainer.accelerator=cpu")
     assert answer.returncode == 1

@@ -197,7 +197,7 @@ def test_the_charts_are_drawn(address, look):
     look.goto(f"{address}/#custom_scalars")
     look.get_by_text("training and validation").first.wait_for(timeout=60_000)
     for chart in range(2):  # loss and accuracy: a line for training and one for validation of each run
-        lines = look.locator("tf-custom-scalar-multi-line-chart-card").nth(chart).locator("path")
+        lines = look.locator("tf-custom-scalar-multi-line-chart-card").nth(chart).locator("vz-line-chart2 path")
         lines.nth(2 * len(SCORED) - 1).wait_for(timeout=30_000, state="attached")
 
 

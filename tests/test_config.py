@@ -19,7 +19,7 @@ BAD = {
     "++trainer.max_epoch=1": ["did you mean trainer.max_epochs?"],
     "lr=0.1": ["did you mean optimizer.lr?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
-    "experiment=paper": ["allowed are paper_ann, paper_cnn, smoke"],
+    "experiment=paper": ["allowed are fast_cnn, paper_ann, paper_cnn, smoke"],
     # wrong type
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "a whole number, at least 1"],

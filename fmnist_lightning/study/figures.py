@@ -38,14 +38,22 @@ class StudyPictures(Pictures):
                     at,
                     "o",
                     color=_COLOUR[model],
-                    label=f"{model.upper()}, mean of {_seeds(result['n'])}; bar: one more run",
+                    label=f"{model.upper()}, mean of {_seeds(result['n'])} (bar: one more)",
                 )
                 printed = [value["printed"] for _, value in rows]
-                axes.plot(printed, at, "|", color=self.text, markersize=14, markeredgewidth=1.8, label="the study")
+                axes.plot(
+                    printed,
+                    at,
+                    "|",
+                    color=self.text,
+                    markersize=14,
+                    markeredgewidth=1.8,
+                    label="the study" if model == MODELS[-1] else None,
+                )
                 axes.set_yticks(at, [name for name, _ in rows])
                 axes.set(xlabel="F1 (last row: accuracy)", title=model.upper())
                 axes.grid(axis="x", alpha=0.6)
-            figure.legend(frameon=False, loc="outside lower center", ncols=4)
+            figure.legend(frameon=False, loc="outside lower center", ncols=3)
             axes.invert_yaxis()
             return to_png(figure)
 

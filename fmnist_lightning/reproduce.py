@@ -237,8 +237,8 @@ def _raise_by_name(future: "Future[None]", planned: Planned, run: Run) -> None:
         future.result()
     except BrokenProcessPool:
         raise ValueError(
-            f"{planned.name}: its process ended, out of memory or killed; the same command goes on, "
-            "with less memory at a lower reproduce.jobs"
+            "a run's process ended, out of memory or killed; the same command goes on, with less memory at a lower "
+            "reproduce.jobs"
         ) from None
     except Exception as error:
         raise ValueError(f"{planned.name}: {one_line(error)}; its folder is {run.folder}") from error

@@ -25,6 +25,7 @@ TOGETHER = 0.8  # rank correlation from which two losses fall together
 SETTLED = 5  # epochs until the first, steep fall is over: swings count from there
 
 Part = dict[str, Any]
+Measure = Callable[[Record, int], float | None]
 
 
 def judge(records: Records, ablation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,12 +95,13 @@ def _cnn_beats_ann(records: Records) -> list[Part]:
         [cnn[seed].accuracy - ann[seed].accuracy for seed in seeds],
         "paired t-test over seeds",
     )
-    p_values = []
+    p_values, ahead = [], 0
     for seed in seeds:
         cnn_right, ann_right = (r[seed].predicted == r[seed].labels for r in (cnn, ann))
-        p_values.append(mcnemar(int((cnn_right & ~ann_right).sum()), int((ann_right & ~cnn_right).sum())))
-    ahead = sum(cnn[seed].accuracy > ann[seed].accuracy for seed in seeds)
-    all_differ = ahead == len(seeds) and max(p_values) < 0.05
+        only_cnn, only_ann = int((cnn_right & ~ann_right).sum()), int((ann_right & ~cnn_right).sum())
+        p_values.append(mcnemar(only_cnn, only_ann))
+        ahead += only_cnn > only_ann
+    decided = len(seeds) > 1 and max(p_values) < 0.05
     return [
         difference,
         {
@@ -112,18 +114,16 @@ def _cnn_beats_ann(records: Records) -> list[Part]:
             "test": "McNemar's exact test; the largest p of the seeds",
             "p": max(p_values),
             "values": p_values,
-            "verdict": (HOLDS if all_differ else FAILS if ahead == 0 else UNDECIDED) if len(seeds) > 1 else UNDECIDED,
+            "verdict": {len(seeds): HOLDS, 0: FAILS}.get(ahead, UNDECIDED) if decided else UNDECIDED,
         },
     ]
 
 
-def _effects(
-    records: Records, model: str, factor: str, measure: Callable[[Record], float | None]
-) -> list[float] | None:
+def _effects(records: Records, model: str, factor: str, measure: Measure) -> list[float] | None:
     """What taking one of dropout and batch_norm away does to a measure, seed by seed; None where it is unknown.
 
-    Each is the mean of two differences, with the other of the two and without it: two runs of one seed are no
-    independent evidence.
+    The measure gets a run and the number of epochs that both runs of a pair have. Each value is the mean of two
+    differences, with the other of the two and without it: two runs of one seed are no independent evidence.
     """
     by_seed: dict[int, list[float]] = {}
     for there in (True, False):
@@ -131,14 +131,16 @@ def _effects(
             records[Cell(model, on, there) if factor == "dropout" else Cell(model, there, on)] for on in (False, True)
         )
         for seed in sorted(without.keys() & with_it.keys()):
-            before, after = measure(with_it[seed]), measure(without[seed])
+            pair = with_it[seed], without[seed]
+            shorter = min(len(run.epochs) for run in pair)
+            before, after = (measure(run, shorter) for run in pair)
             if before is None or after is None:
                 return None
             by_seed.setdefault(seed, []).append(after - before)
     return [mean(differences) for differences in by_seed.values()]
 
 
-def _effect(text: str, records: Records, model: str, factor: str, measure: Callable[[Record], float | None]) -> Part:
+def _effect(text: str, records: Records, model: str, factor: str, measure: Measure) -> Part:
     other = {"dropout": "batch normalization", "batch_norm": "dropout"}[factor]
     effects = _effects(records, model, factor, measure)
     if effects is None:
@@ -149,30 +151,41 @@ def _effect(text: str, records: Records, model: str, factor: str, measure: Calla
 
 def _dropout(records: Records, model: str) -> list[Part]:
     text = "gap between validation and training loss at the last epoch (nats), without dropout less with it"
-    return [_effect(text, records, model, "dropout", lambda run: run.gap("last"))]
+    return [_effect(text, records, model, "dropout", lambda run, _: run.gap("last"))]
 
 
 def _batch_norm(records: Records, model: str, loss_to_reach: float) -> list[Part]:
     faster = f"epochs until the validation loss is at most {loss_to_reach:.2f}"
-    steadier = f"deviation of the validation loss's changes from epoch to epoch (nats, from epoch {SETTLED} on)"
+    steadier = (
+        f"deviation of the validation loss's changes from epoch to epoch (nats, from epoch {SETTLED} to the last that "
+        "both have)"
+    )
     less = "without batch normalization less with it"
     return [
-        _effect(f"{faster}, {less}", records, model, "batch_norm", lambda run: epochs_to(run, loss_to_reach)),
+        _effect(f"{faster}, {less}", records, model, "batch_norm", lambda run, _: epochs_to(run, loss_to_reach)),
         _effect(f"{steadier}, {less}", records, model, "batch_norm", swing),
     ]
 
 
-def epochs_to(record: Record, loss: float) -> int:
-    """The first epoch whose validation loss is at most `loss`; it must be reached."""
-    return int(next(row["epoch"] for row in record.epochs if row["val/loss"] <= loss))
+def epochs_to(record: Record, loss: float) -> float:
+    """When the validation loss first is at most `loss`, in epochs, on straight lines between them; it must be reached.
+
+    Where the first epoch reaches it: 1.
+    """
+    losses = [row["val/loss"] for row in record.epochs]
+    reached = next(i for i, value in enumerate(losses) if value <= loss)
+    if reached == 0:
+        return 1.0
+    before, after = losses[reached - 1 : reached + 1]
+    return reached + (before - loss) / (before - after)
 
 
-def swing(record: Record) -> float | None:
+def swing(record: Record, until: int) -> float | None:
     """Deviation of the validation loss's changes between consecutive epochs, after the first, steep fall.
 
-    A steady rise or fall does not count as a swing; None where fewer than three changes are left.
+    A steady rise or fall does not count as a swing; None where fewer than three changes are left before `until`.
     """
-    changes = np.diff([row["val/loss"] for row in record.epochs[SETTLED - 1 :]])
+    changes = np.diff([row["val/loss"] for row in record.epochs[SETTLED - 1 : until]])
     return float(changes.std(ddof=1)) if len(changes) > 2 else None
 
 
@@ -190,13 +203,15 @@ def _losses(records: Records, model: str) -> list[Part]:
         if len(known) == len(runs)
         else _nothing(text, "too few epochs")
     )
-    swings = _part(
+    text = (
         f"{model.upper()}: largest rise of the validation loss from one epoch to the next up to the chosen one, as a "
-        "share of its whole fall",
-        [_largest_rise([row["val/loss"] for row in rows]) for rows in until_chosen],
-        "t-interval of the mean over seeds",
-        LARGE_SWING,
-        above=False,
+        "share of its whole fall"
+    )
+    rises = [_largest_rise([row["val/loss"] for row in rows]) for rows in until_chosen if len(rows) > 1]
+    swings = (
+        _part(text, rises, "t-interval of the mean over seeds", LARGE_SWING, above=False)
+        if len(rises) == len(runs)
+        else _nothing(text, "too few epochs")
     )
     text = (
         f"{model.upper()}: gap between validation and training loss (nats) at the last epoch less at the chosen one, "
@@ -212,9 +227,8 @@ def _losses(records: Records, model: str) -> list[Part]:
 
 
 def _largest_rise(losses: list[float]) -> float:
-    rises = [after - before for before, after in pairwise(losses)]
-    fall = losses[0] - losses[-1]
-    return max(0.0, *rises) / fall if rises and fall > 0 else 0.0
+    """Of losses whose last is the lowest, as a share of their whole fall."""
+    return max(0.0, *(after - before for before, after in pairwise(losses))) / (losses[0] - losses[-1])
 
 
 def _classes(records: Records, model: str) -> list[Part]:

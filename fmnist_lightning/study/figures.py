@@ -33,13 +33,27 @@ class StudyPictures(Pictures):
                 means = [value["mean"] for _, value in rows]
                 around = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
                 axes.hlines(at, *zip(*around, strict=True), color=_COLOUR[model], linewidth=5, alpha=0.35)
-                axes.plot(means, at, "o", color=_COLOUR[model], label=f"ours, mean of {_seeds(result['n'])}")
+                axes.plot(
+                    means,
+                    at,
+                    "o",
+                    color=_COLOUR[model],
+                    label=f"{model.upper()}, mean of {_seeds(result['n'])} (bar: one more)",
+                )
                 printed = [value["printed"] for _, value in rows]
-                axes.plot(printed, at, "|", color=self.text, markersize=14, markeredgewidth=1.8, label="the study")
+                axes.plot(
+                    printed,
+                    at,
+                    "|",
+                    color=self.text,
+                    markersize=14,
+                    markeredgewidth=1.8,
+                    label="the study" if model == MODELS[-1] else None,
+                )
                 axes.set_yticks(at, [name for name, _ in rows])
                 axes.set(xlabel="F1 (last row: accuracy)", title=model.upper())
                 axes.grid(axis="x", alpha=0.6)
-                axes.legend(frameon=False, loc="upper left")
+            figure.legend(frameon=False, loc="outside lower center", ncols=3)
             axes.invert_yaxis()
             return to_png(figure)
 

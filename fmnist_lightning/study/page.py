@@ -1,5 +1,6 @@
 """The comparison as files: results.json and report.html, each whole or not at all."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from PIL import Image
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation import data_url, templates
@@ -53,15 +55,22 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
             (planned.name, records[planned.cell][planned.seed].summary, run.folder.name)
             for planned, run in runs.items()
         ],
-        pictures={name: (data_url(light[name]), data_url(dark[name])) for name in light},
+        pictures={name: (data_url(_small(light[name])), data_url(_small(dark[name]))) for name in light},
     )
     for name, content in (
         ("results.json", json.dumps(results, indent=1, allow_nan=False) + "\n"),
-        (OVERVIEW, light["overview"]),
+        (OVERVIEW, _small(light["overview"])),
         ("report.html", html),
     ):
         write_whole(folder / name, content)
     return results
+
+
+def _small(png: bytes) -> bytes:
+    """The picture in 256 colours, a third of the bytes."""
+    small = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def _draw(

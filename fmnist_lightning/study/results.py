@@ -111,7 +111,8 @@ def ablation(records: Records, model: str) -> Result:
     rows = []
     for cell in cells:
         runs = [records[cell][seed] for seed in seeds]
-        swings = [swing(run) for run in runs]
+        shortest = min(len(records[other][seed].epochs) for other in cells for seed in seeds)
+        swings = [swing(run, shortest) for run in runs]
         rows.append(
             {
                 "dropout": cell.dropout,
@@ -125,7 +126,7 @@ def ablation(records: Records, model: str) -> Result:
                 "epochs": [run.summary["epochs"] for run in runs],
             }
         )
-    return {"seeds": seeds, "loss_to_reach": loss_to_reach, "cells": rows}
+    return {"seeds": seeds, "loss_to_reach": loss_to_reach, "swing_until": shortest, "cells": rows}
 
 
 def training_size(records: Records, model: str) -> list[Result]:
@@ -154,6 +155,7 @@ def choices(records: Records, model: str) -> list[Result]:
         rows.append(
             {
                 "choice": choice or "the recipe",
+                "seed": record.summary["seed"],
                 "val_loss": record.summary["val"]["loss"],
                 "val_accuracy": record.summary["val"]["accuracy"],
                 "accuracy": record.accuracy,

@@ -16,7 +16,7 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 def describe(values: Sequence[float]) -> dict[str, Any]:
     """{n, mean, std, values, interval}: the sample deviation, and Student's interval of the mean.
 
-    Of one value there is neither: null.
+    Of one value there is neither, and of equal ones no interval: null.
     """
     array = _array(values)
     return {
@@ -29,7 +29,7 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
-    """Where one further value lies with probability 0.95, were all normally distributed alike; null of one value."""
+    """Where one further value lies with probability 0.95, were all normally distributed alike; null as above."""
     return _t_interval(_array(values), 1 + 1 / len(values))
 
 
@@ -37,8 +37,8 @@ def _t_interval(values: Values, variances: float) -> Interval:
     if len(values) < 2:
         return None
     scale = values.std(ddof=1) * math.sqrt(variances)
-    if scale == 0:
-        return [_rounded(values.mean())] * 2
+    if scale == 0:  # values so coarse that they fall together do not say how far others would spread
+        return None
     low, high = stats.t.interval(LEVEL, len(values) - 1, loc=values.mean(), scale=scale)
     return [_rounded(low), _rounded(high)]
 

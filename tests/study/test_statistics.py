@@ -22,8 +22,8 @@ def test_of_one_value_there_is_no_spread():
     assert statistics.t_test([0.9]) is None
 
 
-def test_values_that_do_not_differ_have_an_interval_of_no_width_and_no_test():
-    assert statistics.describe([2.0, 2.0])["interval"] == [2.0, 2.0]
+def test_values_that_do_not_differ_have_no_interval_and_no_test():
+    assert statistics.describe([2.0, 2.0])["interval"] is None
     assert statistics.t_test([2.0, 2.0]) is None
 
 

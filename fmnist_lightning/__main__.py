@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import hydra
+from filelock import FileLock, Timeout
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -40,7 +41,10 @@ def main() -> None:
     try:
         _run()
     finally:
-        unfinished = Sweep(WatchSweep.folder).show() if WatchSweep.folder else 0
+        unfinished = 0
+        if WatchSweep.folder:
+            Sweep(WatchSweep.folder).update()
+            unfinished = Sweep(WatchSweep.folder).show()
     if _failed or unfinished:
         sys.exit(1)
 
@@ -51,13 +55,20 @@ def _run(cfg: DictConfig) -> None:
     settings = HydraConfig.get()
     folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
-    if sweep and take_up(folder, overrides):
-        print(f"job {settings.job.num} was completed before and is kept")
-        return
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
+        if sweep:
+            lock.acquire(timeout=0)
+            if take_up(folder, overrides):
+                print(f"job {settings.job.num} was completed before and is kept")
+                return
         from fmnist_lightning.training import show, train
 
         summary = train(cfg, folder, overrides)
+    except Timeout:
+        _failed.append(folder)
+        print(f"error: {folder}: another process works on this job", file=sys.stderr)
+        return
     except KeyboardInterrupt:
         if not is_later():
             print(f"interrupted\nrun: {folder}", flush=True)
@@ -72,6 +83,7 @@ def _run(cfg: DictConfig) -> None:
             print(f"run: {folder}", flush=True)
         return
     finally:
+        lock.release()
         if sweep:
             sweep.update()
     if summary:

@@ -69,6 +69,9 @@ class EpochMetrics(Callback):
         if trainer.is_last_batch:
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             self.gradient_norm = torch.nn.utils.get_total_norm(gradients)
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                self.gradient_norm /= scaler.get_scale()  # such an optimizer itself takes the scale out, later
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the row."""
@@ -83,7 +86,8 @@ class EpochMetrics(Callback):
             logger.log_metrics({**metrics, "lr": self.lr, **more}, step=epoch)
             if self.histograms and isinstance(logger, TensorBoardLogger):
                 for name, weights in pl_module.named_parameters():
-                    logger.experiment.add_histogram(name, weights, epoch)
+                    if weights.isfinite().all():  # else torch finds nothing to count, and fails
+                        logger.experiment.add_histogram(name, weights, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lightning.devices import check_device, count_devices, num_gpus
 from fmnist_lightning.limits import LIMITS, is_list, is_number, spelling
 from fmnist_lightning.processes import check_processes, is_later
-from fmnist_lightning.runs import SUMMARY
+from fmnist_lightning.runs import SUMMARY, Run
 
 _PACKAGE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package; in a checkout it stands beside it
@@ -223,8 +223,7 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
     keys = _keys(cfg)
     if added := sorted(set(keys) - set(_keys(base))):
         raise ValueError(f"{added[0]}: no such key")
-    task = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    OmegaConf.to_container(task, resolve=True)  # refuses an interpolation that leads nowhere
+    OmegaConf.to_container(_without_hydra(cfg), resolve=True)  # refuses an interpolation that leads nowhere
     for key in LIMITS.keys() & set(keys):
         value = OmegaConf.select(cfg, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -246,39 +245,72 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str]) -> Non
     """What depends on the machine: the device and the folder."""
     devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
-    check_device(cfg.trainer.accelerator, devices)
-    if cfg.trainer.precision == "16-mixed" and (cfg.trainer.accelerator == "cpu" or num_gpus() == 0):
+    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
+    on_cluster = multirun and launcher in ("slurm", "submitit_slurm")  # the jobs run on other machines
+    if not on_cluster:
+        check_device(cfg.trainer.accelerator, devices)
+    without_gpu = cfg.trainer.accelerator == "cpu" or (num_gpus() == 0 and not on_cluster)
+    if cfg.trainer.precision == "16-mixed" and without_gpu:
         raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
-    if multirun and (cfg.trainer.strategy != "auto" or devices not in (1, "auto") or num_nodes > 1):
+    num_devices = count_devices(cfg.trainer.accelerator, devices)
+    if multirun and (cfg.trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
         raise ValueError(
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
             "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
         )
-    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
-    if multirun and launcher in ("slurm", "submitit_slurm") and shutil.which("srun") is None:
+    if on_cluster and shutil.which("srun") is None:
         raise ValueError(
             f"hydra/launcher={launcher}: no Slurm on this machine, srun is not found; start the sweep on a machine of "
             "the cluster, or use hydra/launcher=joblib"
         )
-    num_devices = count_devices(cfg.trainer.accelerator, devices)
     check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
     key, mark = ("hydra.sweep.dir", "multirun.yaml") if multirun else ("hydra.run.dir", SUMMARY)
     folder = Path(OmegaConf.select(cfg, key))
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
         tempfile.TemporaryFile(dir=existing).close()  # the only sure way to know
-        taken = (folder / mark).exists() and not (multirun and _is_sweep_of(folder / mark, overrides))
+        if multirun:
+            same = (folder / mark).exists() and _is_sweep_of(folder / mark, overrides)
+            taken = not same and next(folder.rglob(SUMMARY), folder / mark).exists()
+            if same:
+                _check_completed(folder)
+        else:
+            taken = (folder / mark).exists()
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
     if taken and not is_later():
-        what = "another sweep" if multirun else "a run"
-        raise ValueError(f"{key}={folder}: already holds {what}, which is kept; choose another {key}")
+        what = "another sweep or runs, which are" if multirun else "a run, which is"
+        raise ValueError(f"{key}={folder}: already holds {what} kept; choose another {key}")
 
 
 def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:
     """Whether the sweep that Hydra wrote down there was asked for by the same overrides."""
     before = OmegaConf.select(OmegaConf.load(multirun_yaml), "hydra.overrides.task") or []
-    return sorted(before) == sorted(typed for typed in overrides if not re.match(r"[+~]*hydra[./]", typed))
+    # in the same order: it numbers the jobs
+    return list(before) == [typed for typed in overrides if not re.match(r"[+~]*hydra[./]", typed)]
+
+
+def _check_completed(sweep: Path) -> None:
+    """Refuses to go on with a sweep whose completed jobs would come out otherwise today."""
+    from fmnist_lightning.provenance import code_sha256, config_sha256
+
+    for path in sorted(sweep.rglob(SUMMARY)):
+        try:
+            summary = Run(path.parent).read_summary()
+        except ValueError:
+            continue  # damaged, and made again
+        if summary["status"] != "completed":
+            continue
+        cfg = _without_hydra(_compose(summary["overrides"]))
+        if (summary["code_sha256"], summary["config_sha256"]) != (code_sha256(), config_sha256(cfg)):
+            raise ValueError(
+                f"hydra.sweep.dir={sweep}: code or configuration changed since {path.parent.name} was completed; "
+                "choose another hydra.sweep.dir"
+            )
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 
 def _keys(cfg: DictConfig) -> list[str]:

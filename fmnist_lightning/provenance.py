@@ -5,11 +5,14 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning import __version__
+
+if TYPE_CHECKING:  # what a sweep checks before it starts needs no torch
+    import torch
 
 VERSIONS = (
     "torch",
@@ -22,7 +25,15 @@ VERSIONS = (
 
 
 # the files that a run's numbers come from: a change elsewhere, to a page's words for one, makes no run outdated
-_CODE = ("data/*.py", "models/*.py", "training.py", "callbacks.py", "devices.py", "evaluation/scores.py")
+_CODE = (
+    "data/*.py",
+    "models/*.py",
+    "training.py",
+    "callbacks.py",
+    "devices.py",
+    "evaluation/scores.py",
+    "study/losses.py",
+)
 
 
 def code_sha256() -> str:
@@ -34,7 +45,12 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-def provenance(device: torch.device, precision: str) -> dict[str, Any]:
+def config_sha256(cfg: DictConfig) -> str:
+    """A fingerprint of a composed configuration, resolved."""
+    return hashlib.sha256(OmegaConf.to_yaml(cfg, resolve=True, sort_keys=True).encode()).hexdigest()
+
+
+def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
     """What a summary says of the machine and of the code.
 
     Args:
@@ -58,16 +74,20 @@ def versions() -> dict[str, str]:
     return own | {name: version(name) for name in VERSIONS}
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """The product name of the device."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
         return f"{platform.processor()} GPU"
     return _processor()
 
 
-def _with_threads(device: torch.device) -> str:
+def _with_threads(device: "torch.device") -> str:
+    import torch
+
     num = torch.get_num_threads()
     return device_name(device) + (f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else "")
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lightning.files import write_whole
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs import SUMMARY, Run
 
 SCORES = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds")
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ class Sweep:
 
     def rows(self) -> list[Row]:
         """A row per job that has begun, the lowest validation loss first, jobs without one last."""
-        rows = [_row(path.parent, self.folder) for path in self.folder.rglob("summary.json")]
+        rows = [_row(path.parent, self.folder) for path in self.folder.rglob(SUMMARY)]
         return sorted(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"] or 0.0, row["job"]))
 
     def update(self) -> None:
@@ -64,10 +64,12 @@ class Sweep:
             return 0  # no job has begun
         keys = varied(rows) or overridden(rows)
         table = Table(title="Sweep, by validation loss", title_justify="left")
-        for column in ("job", "status", *keys, *SCORES):
-            table.add_column(column.replace("_", " "), justify="left" if column == "status" else "right")
-        for i, row in enumerate(rows):
-            best = i == 0 and row["val_loss"] is not None
+        for column in ("job", "status", *keys):
+            table.add_column(column, justify="left" if column == "status" else "right")
+        for column in SCORES:
+            table.add_column(column.replace("_", " "), justify="right")
+        for row in rows:
+            best = row is _best(rows)
             cells = [row["job"], row["status"], *(row["overrides"].get(key, "") for key in keys)]
             table.add_row(*cells, *(_spelled(row, name) for name in SCORES), style="bold" if best else None)
         console = Console(highlight=False)
@@ -76,9 +78,8 @@ class Sweep:
         for row in rows:
             if row["error"]:
                 console.print(f"job {row['job']} {row['status']}: {row['error']}", soft_wrap=True, markup=False)
-        if rows[0]["val_loss"] is not None:
-            typed = [f"{key}={value}" for key, value in rows[0]["overrides"].items()]
-            print(f"best by validation loss: python -m fmnist_lightning {shlex.join(typed)}")
+        if best_row := _best(rows):
+            print(f"best by validation loss: python -m fmnist_lightning {shlex.join(best_row['typed'])}")
         print(f"sweep: {self.folder}", flush=True)
         return sum(row["status"] != "completed" for row in rows)
 
@@ -96,14 +97,18 @@ class WatchSweep(Callback):
 def take_up(folder: Path, overrides: Sequence[str]) -> bool:
     """Prepares a job's folder; returns whether the job was completed when the same sweep ran before.
 
-    What another run of the sweep left unfinished there is removed, for the job is made again.
+    What another run of the sweep left unfinished there is removed, for the job is made again. A completed run is never
+    removed: with other overrides the job fails on its folder.
     """
     run = Run(folder)
-    if not run.summary_json.exists():
+    try:
+        summary = run.read_summary()
+    except FileNotFoundError:
         return False
-    summary = run.read_summary()
-    if summary["status"] == "completed" and summary["overrides"] == list(overrides):
-        return True
+    except ValueError:
+        summary = {"status": "damaged"}
+    if summary["status"] == "completed":
+        return bool(summary["overrides"] == list(overrides))
     for path in folder.iterdir():
         if path.name == ".hydra":  # Hydra has just written it
             continue
@@ -112,6 +117,11 @@ def take_up(folder: Path, overrides: Sequence[str]) -> bool:
         else:
             path.unlink()
     return False
+
+
+def _best(rows: Sequence[Row]) -> Row | None:
+    """The completed job with the lowest validation loss, of rows in that order."""
+    return next((row for row in rows if row["status"] == "completed"), None)
 
 
 def overridden(rows: Sequence[Row]) -> list[str]:
@@ -126,13 +136,17 @@ def varied(rows: Sequence[Row]) -> list[str]:
 
 def _row(folder: Path, sweep: Path) -> Row:
     run = Run(folder)
-    summary = run.read_summary()
+    try:
+        summary = run.read_summary()
+    except (ValueError, OSError) as error:  # half written, or on its way out
+        summary = {"status": "damaged", "overrides": [], "error": str(error)}
     name = folder.relative_to(sweep).as_posix()
     number = name.partition("_")[0]
     val, test = summary.get("val", {}), summary.get("test", {})
     return {
         "job": number if number.isdecimal() else name,
         "status": summary["status"],
+        "typed": summary["overrides"],
         "overrides": dict(typed.split("=", 1) for typed in summary["overrides"] if "=" in typed),
         "val_loss": val.get("loss"),
         "val_accuracy": val.get("accuracy"),
@@ -167,8 +181,8 @@ def _as_csv(rows: Sequence[Row], keys: Sequence[str]) -> str:
 def _as_markdown(rows: Sequence[Row], keys: Sequence[str]) -> str:
     header = ["", "job", "status", *keys, *(name.replace("_", " ") for name in SCORES), "error"]
     lines = [header, ["---"] * len(header)]
-    for i, row in enumerate(rows):
-        mark = "best" if i == 0 and row["val_loss"] is not None else ""
+    for row in rows:
+        mark = "best" if row is _best(rows) else ""
         settings = [row["overrides"].get(key, "") for key in keys]
         scores = [_spelled(row, name) for name in SCORES]
         lines.append([mark, row["job"], row["status"], *settings, *scores, row["error"]])

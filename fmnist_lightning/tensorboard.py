@@ -30,7 +30,9 @@ def settings(cfg: DictConfig, summary: Mapping[str, Any]) -> dict[str, str | flo
         value = OmegaConf.select(cfg, key)
         if isinstance(value, bool):
             return "true" if value else "false"
-        return "" if value is None else str(value).rpartition("." if key.endswith("_target_") else "\n")[2]
+        if key.endswith("_target_"):
+            return str(value or "").rpartition(".")[2]  # the class without its module
+        return "" if value is None else str(value)
 
     def number(key: str) -> float:
         value = OmegaConf.select(cfg, key)

@@ -30,7 +30,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import computes_bfloat16, give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import one_line
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.provenance import provenance
+from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
 
 ADVICE = (  # warnings of Lightning's that do not apply here
@@ -60,6 +60,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str
     run = Run(folder)
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     summary: dict[str, Any] = {"status": "running", "seed": cfg.seed, "overrides": overrides}
+    summary["config_sha256"] = config_sha256(cfg)
     if first:
         run.claim(summary, cfg)
     try:

@@ -175,7 +175,7 @@ def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_p
     with pytest.raises(ValueError, match="start the runs one by one"):
         check(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
     (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=1,2']}}")
-    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds another sweep, which is kept"):
+    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds another sweep or runs, which are kept"):
         check(["seed=1,2,3", f"hydra.sweep.dir={tmp_path}"], multirun=True)
     check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)  # the same one, which goes on
 

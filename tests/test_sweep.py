@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from fmnist_lightning.evaluation.sweeps import draw_sweep
-from fmnist_lightning.sweep import Sweep
+from fmnist_lightning.sweep import Sweep, take_up
 from fmnist_lightning.training import train
 
 GRID = ["model=ann", "optimizer.lr=1e30,3e-3", "seed=0,1"]
@@ -114,6 +115,41 @@ def test_another_sweep_into_its_folder_is_refused(made, sweep):
     answer = sweep("model=ann", "seed=0,1")
     assert answer.returncode == 1
     assert "hydra.sweep.dir=grid: already holds another sweep" in answer.stderr
+    swapped = sweep(*GRID[::-1])  # would number the jobs otherwise
+    assert "hydra.sweep.dir=grid: already holds another sweep" in swapped.stderr
+
+
+def test_a_sweep_whose_completed_jobs_would_come_out_otherwise_is_not_gone_on_with(made, sweep):
+    summary = job(sweep.folder, 3) / "summary.json"
+    text = summary.read_text()
+    summary.write_text(text.replace('"code_sha256": "', '"code_sha256": "0'))
+    answer = sweep(*GRID)
+    summary.write_text(text)
+    assert answer.returncode == 1
+    assert "code or configuration changed since 3_ann_lr0.003_seed1 was completed" in answer.stderr
+
+
+def test_a_completed_run_is_never_removed(made, sweep):
+    completed = job(sweep.folder, 3)
+    assert take_up(completed, ["other=overrides"]) is False
+    assert (completed / "predictions.csv").exists()
+
+
+def test_a_job_that_another_process_works_on_is_left_alone(made, sweep):
+    unfinished = job(sweep.folder, 0)
+    with FileLock(unfinished.with_name(f".{unfinished.name}.lock")):
+        answer = sweep(*GRID)
+    assert "another process works on this job" in answer.stderr
+    assert json.loads((unfinished / "summary.json").read_text())["status"] == "failed"
+
+
+def test_a_summary_that_is_half_written_does_not_hide_the_others(made, sweep):
+    summary = job(sweep.folder, 0) / "summary.json"
+    text = summary.read_text()
+    summary.write_text("")
+    rows = Sweep(sweep.folder).rows()
+    summary.write_text(text)
+    assert sorted(row["status"] for row in rows) == ["completed", "completed", "damaged", "failed"]
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])

@@ -37,7 +37,9 @@ def sweep(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         timeout=240,
     )
-    assert answer.returncode == 1, answer.stderr  # two jobs fail
+    assert answer.returncode == 1
+    # two jobs fail, for their loss and not for their histograms
+    assert answer.stderr.count("error: optimizer.lr=1e+30: the validation loss was never finite") == 2
     return folder / "sweep"
 
 

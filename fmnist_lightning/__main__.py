@@ -1,5 +1,6 @@
 """The command line: compose, check, hand over. Imports no torch before the configuration is known to be good."""
 
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check
+from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.errors import one_line, wants_trace
 from fmnist_lightning.processes import is_later, quiet_overrides
 from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
@@ -86,6 +88,8 @@ def _run(cfg: DictConfig) -> None:
         lock.release()
         if sweep:
             sweep.update()
+            gc.collect()  # a run's objects know each other; by itself Python looks for such too rarely
+            give_back_freed_memory()
     if summary:
         show(summary, folder)
         if summary["status"] == "interrupted":

@@ -133,4 +133,4 @@ def show_network(
     with torch.inference_mode():
         features = network[:-1](inputs)  # (N, units of the last hidden layer)
     names = [class_names[label] for label in labels.tolist()]
-    writer.add_embedding(features, names, pixels.unsqueeze(1).float() / 255, tag="test images: penultimate layer")
+    writer.add_embedding(features, names, pixels.unsqueeze(1).float() / 255, tag="penultimate_layer")

@@ -16,11 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check
 from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.errors import INTERRUPTED, one_line, wants_trace
 from fmnist_lightning.processes import is_later, quiet_overrides
 from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
-
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 log = logging.getLogger(__name__)
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep

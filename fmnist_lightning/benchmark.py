@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
-from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.errors import one_line, run_command
 from fmnist_lightning.files import write_whole
 
 OWN = {"repeats": "5", "images": None, "output": None, "arms": None}
@@ -35,17 +34,7 @@ STEPS = 20  # training steps in one timing of the step alone
 
 def main() -> None:
     """Runs the command."""
-    if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(__doc__)
-        return
-    try:
-        benchmark(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if wants_trace():
-            raise
-        sys.exit(f"error: {one_line(error)}")
+    run_command(benchmark, __doc__)
 
 
 def benchmark(arguments: Sequence[str]) -> dict[str, Any]:

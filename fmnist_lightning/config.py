@@ -72,7 +72,7 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
                 cfg = _compose([*search, *choice, *job])
                 _check_composed(cfg, base)
                 if runs_here:
-                    _check_machine(cfg, multirun, overrides)
+                    _check_machine(cfg, multirun, overrides, search)
 
 
 def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
@@ -241,7 +241,7 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
         )
 
 
-def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str]) -> None:
+def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search: list[str]) -> None:
     """What depends on the machine: the device and the folder."""
     devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
@@ -273,7 +273,7 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str]) -> Non
             same = (folder / mark).exists() and _is_sweep_of(folder / mark, overrides)
             taken = not same and next(folder.rglob(SUMMARY), folder / mark).exists()
             if same:
-                _check_completed(folder)
+                _check_completed(folder, search)
         else:
             taken = (folder / mark).exists()
     except OSError as error:
@@ -290,7 +290,7 @@ def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:
     return list(before) == [typed for typed in overrides if not re.match(r"[+~]*hydra[./]", typed)]
 
 
-def _check_completed(sweep: Path) -> None:
+def _check_completed(sweep: Path, search: list[str]) -> None:
     """Refuses to go on with a sweep whose completed jobs would come out otherwise today."""
     from fmnist_lightning.provenance import code_sha256, config_sha256
 
@@ -301,8 +301,9 @@ def _check_completed(sweep: Path) -> None:
             continue  # damaged, and made again
         if summary["status"] != "completed":
             continue
-        cfg = _without_hydra(_compose(summary["overrides"]))
-        if (summary["code_sha256"], summary["config_sha256"]) != (code_sha256(), config_sha256(cfg)):
+        cfg = _without_hydra(_compose([*search, *summary["overrides"]]))
+        # a summary of an older version has not both
+        if (summary.get("code_sha256"), summary.get("config_sha256")) != (code_sha256(), config_sha256(cfg)):
             raise ValueError(
                 f"hydra.sweep.dir={sweep}: code or configuration changed since {path.parent.name} was completed; "
                 "choose another hydra.sweep.dir"

@@ -1,6 +1,11 @@
 """How a failure is told: one line for the person who gets it, the trace for whoever asks."""
 
 import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
 def wants_trace() -> bool:
@@ -16,3 +21,27 @@ def one_line(error: BaseException) -> str:
     message = " ".join(line for line in lines if line and not line.startswith("See https://"))
     told = isinstance(error, ValueError | OSError) or type(error).__module__.startswith(("hydra", "omegaconf"))
     return message if told and message else f"{type(error).__name__}: {message}"
+
+
+def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
+    """Runs a command of this package on what was typed, and exits where it failed.
+
+    Args:
+        command: takes the arguments; where it returns an integer, that is the exit status.
+        usage: what --help prints.
+        interrupted: what Ctrl-C prints.
+    """
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(usage)
+        return
+    try:
+        result = command(sys.argv[1:])
+    except KeyboardInterrupt:
+        print(interrupted, flush=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if wants_trace():
+            raise
+        sys.exit(f"error: {one_line(error)}")
+    if isinstance(result, int):
+        sys.exit(result)

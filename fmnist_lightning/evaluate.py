@@ -3,12 +3,11 @@
 Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
 """
 
-import sys
 from pathlib import Path
 
 from fmnist_lightning.config import read_arguments
 from fmnist_lightning.devices import check_device
-from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.errors import run_command
 from fmnist_lightning.limits import LIMITS
 from fmnist_lightning.runs import Run
 
@@ -18,17 +17,7 @@ TOLERANCE = 5e-4
 
 def main() -> None:
     """Runs the command."""
-    if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(__doc__)
-        return
-    try:
-        sys.exit(evaluate(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if wants_trace():
-            raise
-        sys.exit(f"error: {one_line(error)}")
+    run_command(evaluate, __doc__)
 
 
 def evaluate(arguments: list[str]) -> int:

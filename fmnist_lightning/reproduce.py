@@ -17,7 +17,6 @@ import math
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
 from fmnist_lightning.devices import num_gpus
-from fmnist_lightning.errors import one_line, wants_trace
+from fmnist_lightning.errors import one_line, run_command
 from fmnist_lightning.runs import Run
 from fmnist_lightning.study.plan import EPOCHS, SIZES, Planned, plan
 
@@ -54,18 +53,7 @@ class Settings(NamedTuple):
 
 def main() -> None:
     """Runs the command."""
-    if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(__doc__)
-        return
-    try:
-        reproduce(sys.argv[1:])
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command goes on", flush=True)
-        sys.exit(130)
-    except Exception as error:
-        if wants_trace():
-            raise
-        sys.exit(f"error: {one_line(error)}")
+    run_command(reproduce, __doc__, "interrupted: what is finished is kept, the same command goes on")
 
 
 def reproduce(arguments: Sequence[str]) -> dict[str, Any]:

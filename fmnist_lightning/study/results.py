@@ -108,10 +108,10 @@ def ablation(records: Records, model: str) -> Result:
     seeds = sorted(set.intersection(*(set(records[cell]) for cell in cells)))
     lowest = max(min(row["val/loss"] for row in records[cell][seed].epochs) for cell in cells for seed in seeds)
     loss_to_reach = math.ceil(lowest * 100) / 100
+    shortest = min(len(records[cell][seed].epochs) for cell in cells for seed in seeds)
     rows = []
     for cell in cells:
         runs = [records[cell][seed] for seed in seeds]
-        shortest = min(len(records[other][seed].epochs) for other in cells for seed in seeds)
         swings = [swing(run, shortest) for run in runs]
         rows.append(
             {

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check
+from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed
 from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.errors import INTERRUPTED, one_line, wants_trace
+from fmnist_lightning.errors import INTERRUPTED, TERMINATED, one_line, wants_trace
 from fmnist_lightning.processes import is_later, quiet_overrides
+from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
+from fmnist_lightning.runs import Run
 from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
 
 log = logging.getLogger(__name__)
+_locks: dict[Path, FileLock] = {}  # of a run that goes on, held since it was chosen
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
 
 
@@ -30,14 +34,17 @@ def main() -> None:
     only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
     if not only_asks:
         flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
-        # Hydra reads overrides from one place only; at the end Lightning adds those of the processes that it starts
-        sys.argv[1:] = [*flags, *arguments.overrides, *quiet_overrides()]
+        overrides = arguments.overrides
         try:
-            check(arguments.overrides, arguments.multirun, arguments.config_dir, runs_here=not arguments.cfg)
+            check(overrides, arguments.multirun, arguments.config_dir, runs_here=not arguments.cfg)
+            if not (arguments.multirun or arguments.cfg):
+                overrides = _go_on(overrides, arguments.config_dir)
         except (ValueError, HydraException, OmegaConfBaseException) as error:
             if wants_trace():
                 raise
             sys.exit(f"error: {one_line(error)}")
+        # Hydra reads overrides from one place only; at the end Lightning adds those of the processes that it starts
+        sys.argv[1:] = [*flags, *overrides, *quiet_overrides()]
     try:
         _run()
     finally:
@@ -49,30 +56,59 @@ def main() -> None:
         sys.exit(1)
 
 
+def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:
+    """Overrides with which Hydra works in the folder of the run that goes on, now locked; as typed for a new run."""
+    cfg = composed(overrides, config_dir)
+    if cfg.resume is None:
+        return overrides
+    changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
+    found = unfinished_run(cfg) if cfg.resume == "auto" else named_run(cfg.resume)
+    if found is None:
+        return overrides
+    run, lock = found
+    if lock:
+        _locks[run.folder] = lock
+    stored_config(run, changes)  # refuses what may not change, before anything is written
+    folder = str(run.folder).replace("'", "\\'")
+    return [*changes, f"resume='{folder}'", f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
+
+
 @hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")
 def _run(cfg: DictConfig) -> None:
     """One run. What goes wrong is told in one line, and its trace kept in the run's log."""
     settings = HydraConfig.get()
     folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    lock = _locks.get(folder) or lock_of(folder)
     try:
-        if sweep:
-            lock.acquire(timeout=0)
-            if take_up(folder, overrides):
-                print(f"job {settings.job.num} was completed before and is kept")
-                return
+        if not is_later():
+            lock.acquire(timeout=0)  # once more where it is held
+        if sweep and take_up(folder, overrides):
+            print(f"job {settings.job.num} was completed before and is kept")
+            return
+        resume = cfg.resume not in (None, "auto")  # auto without a run to go on with is a new run
+        if resume:
+            overrides = [typed for typed in overrides if not typed.startswith("resume=")]
+            cfg = stored_config(Run(folder), overrides)
+        from fmnist_lightning.stopping import Interrupted
         from fmnist_lightning.training import show, train
 
-        summary = train(cfg, folder, overrides)
+        if resume and not overrides and Run(folder).read_status() == "completed":
+            summary = Run(folder).read_summary()
+        else:
+            summary = train(cfg, folder, overrides, resume)
     except Timeout:
         _failed.append(folder)
-        print(f"error: {folder}: another process works on this job", file=sys.stderr)
+        print(f"error: {folder}: another process works on this run", file=sys.stderr)
         return
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the run has taken the signals over
         if not is_later():
             print(f"interrupted\nrun: {folder}", flush=True)
         sys.exit(INTERRUPTED)
+    except Interrupted as interruption:
+        if not is_later():
+            print(f"{interruption}; resume={folder} goes on\nrun: {folder}", flush=True)
+        sys.exit(INTERRUPTED if interruption.number == signal.SIGINT else TERMINATED)
     except Exception as error:
         log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
         if wants_trace():
@@ -90,8 +126,10 @@ def _run(cfg: DictConfig) -> None:
             give_back_freed_memory()
     if summary:
         show(summary, folder)
-        if summary["status"] == "interrupted":
-            sys.exit(INTERRUPTED)  # a sweep ends here too
+        if summary["status"] == "interrupted":  # a sweep ends here too
+            sys.exit(INTERRUPTED if summary["signal"] == "SIGINT" else TERMINATED)
+        if summary["status"] == "failed":
+            _failed.append(folder)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
-"""What this project adds to Lightning's callbacks: a row of numbers an epoch, a line of them on screen, and Ctrl-C."""
+"""What this project adds to Lightning's callbacks: a row of numbers an epoch, a line of them on screen."""
 
-import signal
-import threading
 import time
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -58,6 +55,11 @@ class EpochMetrics(Callback):
         self.rows: list[dict[str, float]] = []
         self.lr = 0.0  # at the epoch's first step
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the file back to a checkpoint's rows, where training goes on from one."""
+        if self.rows and trainer.is_global_zero:
+            Run(trainer.default_root_dir).write_metrics(self.rows)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the learning rate that the epoch starts with."""
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
@@ -90,12 +92,12 @@ class EpochMetrics(Callback):
                         logger.experiment.add_histogram(name, weights, epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
-        return {"rows": self.rows}
+        """The rows so far, and the learning rate of the epoch at hand."""
+        return {"rows": self.rows, "lr": self.lr}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the rows of a checkpoint."""
-        self.rows = state_dict["rows"]
+        self.rows, self.lr = state_dict["rows"], state_dict["lr"]
 
 
 class EpochProgress(Callback):
@@ -104,7 +106,7 @@ class EpochProgress(Callback):
     def __init__(self) -> None:
         self.bar: Progress | None = None
         self.task = TaskID(0)
-        self.started = 0.0
+        self.started = time.monotonic()
         self.lowest = float("inf")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -128,6 +130,8 @@ class EpochProgress(Callback):
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("", total=steps * (trainer.max_epochs or 1), completed=trainer.global_step)
+        rows = [row for callback in trainer.callbacks if isinstance(callback, EpochMetrics) for row in callback.rows]  # type: ignore[attr-defined]
+        self.lowest = min((row["val/loss"] for row in rows), default=float("inf"))
         self.bar.start()
         self.bar.console.print("[bold]  epoch   train loss  accuracy    val loss  accuracy    seconds[/bold]")
 
@@ -171,46 +175,3 @@ class GiveBackMemory(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Hands it back."""
         give_back_freed_memory()
-
-
-class CtrlC(Callback):
-    """Ends the training after the batch at hand when Ctrl-C is pressed; at once when it is pressed again.
-
-    Left to itself, Python raises KeyboardInterrupt wherever the program stands, within some library's bare `except:`
-    too, which swallows it: then the training goes on.
-    """
-
-    def __init__(self) -> None:
-        self.pressed = False
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Takes the signal over."""
-        if threading.current_thread() is threading.main_thread():  # no other may
-            signal.signal(signal.SIGINT, self._press)
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Stops here, where weights, counters and metrics agree."""
-        self._stop()
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stops here too."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt

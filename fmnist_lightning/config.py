@@ -75,6 +75,13 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
                     _check_machine(cfg, multirun, overrides, search)
 
 
+def composed(overrides: list[str], config_dir: str | None = None) -> DictConfig:
+    """The configuration that overrides ask for, with Hydra's own node; checked by `check` before."""
+    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return _compose([*search, *overrides])
+
+
 def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
     """Reads KEY=VALUE arguments of a command that composes no configuration.
 
@@ -253,6 +260,10 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search
     if cfg.trainer.precision == "16-mixed" and without_gpu:
         raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
     num_devices = count_devices(cfg.trainer.accelerator, devices)
+    if multirun and cfg.resume is not None:
+        raise ValueError(
+            f"resume={cfg.resume}: one run goes on; the same -m command into its hydra.sweep.dir goes on with a sweep"
+        )
     if multirun and (cfg.trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
         raise ValueError(
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
@@ -275,12 +286,14 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search
             if same:
                 _check_completed(folder, search)
         else:
-            taken = (folder / mark).exists()
+            taken = cfg.resume is None and (folder / mark).exists()
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
     if taken and not is_later():
         what = "another sweep or runs, which are" if multirun else "a run, which is"
-        raise ValueError(f"{key}={folder}: already holds {what} kept; choose another {key}")
+        unfinished = not multirun and Run(folder).read_status() != "completed"
+        more = f"; resume={folder} goes on with it" if unfinished else ""
+        raise ValueError(f"{key}={folder}: already holds {what} kept; choose another {key}{more}")
 
 
 def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:

@@ -13,17 +13,33 @@ def write_whole(path: Path, content: str | bytes) -> None:
         content: text (as UTF-8) or bytes.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; the file is as it was before.
+        OSError: the disk is full or the folder cannot be written, naming the path; the file is as it was before.
     """
     data = content.encode() if isinstance(content, str) else content
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
+    partial: Path | None = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        partial = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.chmod(0o644)  # mkstemp lets nobody else read
         partial.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        # the person who gets it knows the file, not its temporary name
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Has a new name survive a power cut, where the system can (Windows opens no folders)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

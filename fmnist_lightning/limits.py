@@ -69,6 +69,7 @@ _BATCHES = Limit(
 _MONITORED = _one_of("val/loss", "val/accuracy", "train/loss", "train/accuracy")  # never a test score
 
 LIMITS: dict[str, Limit] = {
+    "resume": Limit("null, auto, or the folder of a run", lambda v: v is None or (isinstance(v, str) and v != "")),
     "seed": _SEED,
     "data.source": _one_of("fashion_mnist", "synthetic", "auto"),
     "data.root": Limit("a folder", lambda v: isinstance(v, str) and v != ""),
@@ -123,6 +124,9 @@ LIMITS: dict[str, Limit] = {
     "callbacks.epoch_metrics.histograms": _FLAG,
     "callbacks.best_checkpoint.monitor": _MONITORED,
     "callbacks.best_checkpoint.mode": _one_of("min", "max"),
+    "callbacks.checkpoint.every_n_train_steps": Limit(
+        "null or a whole number, at least 1", lambda v: v is None or (is_whole(v) and v >= 1)
+    ),
     "callbacks.early_stopping.monitor": _MONITORED,
     "callbacks.early_stopping.mode": _one_of("min", "max"),
     "callbacks.early_stopping.patience": _whole(1),

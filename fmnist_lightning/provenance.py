@@ -30,6 +30,7 @@ _CODE = (
     "models/*.py",
     "training.py",
     "callbacks.py",
+    "checkpoints.py",
     "devices.py",
     "evaluation/scores.py",
     "study/losses.py",
@@ -46,8 +47,10 @@ def code_sha256() -> str:
 
 
 def config_sha256(cfg: DictConfig) -> str:
-    """A fingerprint of a composed configuration, resolved."""
-    return hashlib.sha256(OmegaConf.to_yaml(cfg, resolve=True, sort_keys=True).encode()).hexdigest()
+    """A fingerprint of a composed configuration, resolved; how a run is started is no part of it."""
+    keys = [str(key) for key in cfg if key not in ("hydra", "resume")]
+    text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys), resolve=True, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def provenance(device: "torch.device", precision: str) -> dict[str, Any]:

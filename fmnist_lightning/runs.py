@@ -5,11 +5,13 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fmnist_lightning.files import write_whole
 
@@ -22,10 +24,12 @@ SUMMARY = "summary.json"
 
 # all that a config of this project names; anything else in a config found on disk is not instantiated
 TRUSTED_TARGET = re.compile(
-    r"fmnist_lightning\.(data\.FashionMNISTData|models\.\w+|callbacks\.\w+)"
-    r"|torch\.optim\.(lr_scheduler\.)?\w+"
-    r"|lightning\.pytorch\.(callbacks|loggers)\.\w+"
+    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|checkpoints)\.[A-Z]\w*)"
+    r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
+    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.(TensorBoardLogger|CSVLogger))"
 )
+KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
+STATUSES = ("running", "completed", "interrupted", "failed")
 
 
 class Run:
@@ -73,24 +77,59 @@ class Run:
             with self.summary_json.open("x") as file:
                 file.write(_json(summary))
         except FileExistsError:
-            raise ValueError(f"{self.folder} already holds a run, which is kept; choose another folder") from None
+            more = "" if self.read_status() == "completed" else f"; resume={self.folder} goes on with it"
+            raise ValueError(f"{self.folder} already holds a run, which is kept; choose another folder{more}") from None
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(self.summary_json)) from error
+        self.checkpoints.mkdir(exist_ok=True)
         if not self.config_file.exists():
             self.config_file.parent.mkdir(exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(config))
 
-    def read_config(self) -> DictConfig:
-        """The composed config, as data: checked before anything in it is instantiated.
+    def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
+        """Takes the run up again: its summary says so, and its config is the one that it goes on with."""
+        write_whole(self.config_file, OmegaConf.to_yaml(config))
+        self.checkpoints.mkdir(exist_ok=True)
+        self.write_summary(summary)
+
+    def read_config(self, changes: Mapping[str, Any] | None = None) -> DictConfig:
+        """The composed config, as data: checked before anything in it is instantiated or resolved.
+
+        Args:
+            changes: values by key, in place of those in the file.
 
         Raises:
-            ValueError: a `_target_` that this project does not use.
+            ValueError: no config of a run, a `_target_` that this project does not use, or a value that would be read
+                from somewhere else than the config itself, such as the environment.
         """
-        config = OmegaConf.load(self.config_file)
-        if not isinstance(config, DictConfig):
-            raise ValueError(f"{self.config_file}: holds no configuration")
-        for target in _targets(OmegaConf.to_container(config)):
-            if not TRUSTED_TARGET.fullmatch(target):
-                raise ValueError(f"{self.config_file}: _target_ {target!r} is nothing that this project names")
+        try:
+            config = OmegaConf.load(self.config_file)
+            assert isinstance(config, DictConfig)
+            for key, value in (changes or {}).items():
+                OmegaConf.update(config, key, value, force_add=True)
+            plain = OmegaConf.to_container(config)
+        except (AssertionError, ValueError, YAMLError, OmegaConfBaseException, OSError, RecursionError) as error:
+            what = str(error).partition("\n")[0] or type(error).__name__
+            raise ValueError(f"{self.config_file}: holds no configuration ({what})") from error
+        assert isinstance(plain, dict)
+        if missing := sorted({"data", "model", "optimizer", "trainer", "callbacks", "seed"} - set(plain)):
+            raise ValueError(f"{self.config_file}: no configuration of a run, {missing[0]} is missing")
+        for key, value in _leaves(plain):
+            if key.endswith("_target_") and not TRUSTED_TARGET.fullmatch(str(value)):
+                raise ValueError(f"{self.config_file}: _target_ {str(value)!r} is nothing that this project names")
+            if isinstance(value, str) and "${" in value and not KEY_OF_ITS_OWN.fullmatch(value):
+                raise ValueError(
+                    f"{self.config_file}: {key}={value} would be read from elsewhere, which a stored config may not; "
+                    "replace it there by its value"
+                )
         return config
+
+    def read_status(self) -> str:
+        """The status in the summary; `damaged` where that cannot be read."""
+        try:
+            return str(self.read_summary()["status"])
+        except ValueError:
+            return "damaged"
 
     def read_summary(self) -> dict[str, Any]:
         """The summary, as its writer left it.
@@ -100,10 +139,15 @@ class Run:
         """
         try:
             summary = json.loads(self.summary_json.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{self.summary_json}: damaged, {error}") from None
         if not isinstance(summary, dict):
             raise ValueError(f"{self.summary_json}: damaged, holds no JSON object")
+        typed = summary.get("overrides")
+        if not isinstance(typed, list) or not all(isinstance(override, str) for override in typed):
+            raise ValueError(f"{self.summary_json}: damaged, overrides is no list of text")
+        if summary.get("status") not in STATUSES:
+            raise ValueError(f"{self.summary_json}: damaged, status is none of {', '.join(STATUSES)}")
         return summary
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -197,17 +241,15 @@ class Run:
         Raises:
             ValueError: there is no best checkpoint, or its weights are not this model's.
         """
-        import torch
         from hydra.utils import instantiate
+
+        from fmnist_lightning.checkpoints import load_weights, read_checkpoint
 
         if not self.best_checkpoint.exists():
             raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")
-        checkpoint = torch.load(self.best_checkpoint, map_location="cpu", weights_only=True)
+        checkpoint = read_checkpoint(self.best_checkpoint)
         model: Classifier = instantiate((config or self.read_config()).model, _convert_="all")
-        try:
-            model.load_state_dict(checkpoint["state_dict"])
-        except (RuntimeError, KeyError) as error:
-            raise ValueError(f"{self.best_checkpoint}: not the weights of {type(model).__name__}: {error}") from error
+        load_weights(model, checkpoint, self.best_checkpoint)
         return model, checkpoint
 
 
@@ -220,8 +262,13 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def _targets(node: Any) -> list[str]:
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested config that is neither list nor dictionary, with its key."""
     if isinstance(node, dict):
-        own = [str(node["_target_"])] if "_target_" in node else []
-        return own + [target for child in node.values() for target in _targets(child)]
-    return [target for child in node for target in _targets(child)] if isinstance(node, list) else []
+        for name, child in node.items():
+            yield from [(f"{key}.{name}", child)] if name == "_target_" else _leaves(child, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from _leaves(child, f"{key}.{index}")
+    else:
+        yield key, node

@@ -5,13 +5,11 @@ What draws and scores is imported when there is something to draw and score: tra
 
 import gc
 import logging
-import math
 import signal
-import threading
-import time
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +17,28 @@ import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 from rich.console import Console
 from torch import Tensor, nn
 
-from fmnist_lightning.callbacks import CtrlC, GiveBackMemory
+from fmnist_lightning.callbacks import GiveBackMemory
+from fmnist_lightning.checkpoints import (
+    CheckpointFiles,
+    ProcessState,
+    load_weights,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import computes_bfloat16, give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import one_line
+from fmnist_lightning.limits import require
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
+from fmnist_lightning.stopping import FiniteLoss, Interrupted, Interruption
 
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
@@ -43,61 +50,127 @@ ADVICE = (  # warnings of Lightning's that do not apply here
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig, folder: str | Path, overrides: list[str]) -> dict[str, Any]:
+def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: bool = False) -> dict[str, Any]:
     """Trains, tests and reports one run.
 
     Args:
         cfg: a composed configuration.
         folder: the run's own; a run that is already there is never overwritten.
         overrides: as typed, for the summary.
+        resume: whether the run that is in the folder goes on, from its newest whole checkpoint.
 
     Returns:
-        The summary, as written to the folder; an empty one on a process other than the first.
+        The summary, as written to the folder; an empty one on a process other than the first. Its status is `failed`
+        where a loss was no number.
 
     Raises:
         ValueError: for a configuration that cannot run, naming the override to change.
+        Interrupted: a signal came while nothing was trained.
     """
     run = Run(folder)
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    summary: dict[str, Any] = {"status": "running", "seed": cfg.seed, "overrides": overrides}
-    summary["config_sha256"] = config_sha256(cfg)
+    before = _before(run) if resume else {}
+    summary: dict[str, Any] = {"status": "running", "seed": cfg.seed}
+    summary |= {"overrides": [*before.get("overrides", []), *overrides], "config_sha256": config_sha256(cfg)}
     if first:
-        run.claim(summary, cfg)
-    try:
-        keep_freed_memory()
-        pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
-        data.order_by(cfg.seed)
-        data.setup()
-        model = build_model(cfg)
-        trainer = build_trainer(cfg, run, choose_precision(cfg, model))
-        if trainer.global_rank > 0:  # else each process would drop the same units
-            torch.manual_seed(cfg.seed + trainer.global_rank)
-        summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
-        summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
-        if first:
+        run.reopen(before | summary, cfg) if resume else run.claim(summary, cfg)
+    with Interruption() as interruption:
+        try:
+            keep_freed_memory()
+            pl.seed_everything(cfg.seed, workers=True, verbose=False)
+            data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
+            data.order_by(cfg.seed)
+            data.setup()
+            for fingerprint in ("data_sha256", "split_sha256"):
+                if before.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
+                    raise ValueError(
+                        f"resume={run.folder}: these are not its images, {fingerprint} differs; set data.root"
+                    )
+            model = build_model(cfg)
+            checkpoint = _choose_checkpoint(run, model, first) if resume else None
+            # it goes on in the precision in which it began, whatever is faster here
+            precision = before.get("precision") or choose_precision(cfg, model)
+            purge = {"purge_step": len(_rows(checkpoint)) + 1} if resume else {}
+            trainer = build_trainer(cfg, run, precision, purge)
+            if trainer.global_rank > 0:  # else each process would drop the same units
+                torch.manual_seed(cfg.seed + trainer.global_rank)
+            summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
+            summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
+            if resume:
+                this_time = {"after_epoch": len(_rows(checkpoint)), "overrides": overrides}
+                this_time |= {name: summary[name] for name in ("device", "versions", "git_commit", "code_sha256")}
+                summary["resumed"] = [*before.get("resumed", []), this_time]
+            if first:
+                run.write_summary(summary)
+                _begin_tensorboard(cfg, trainer, summary)
+                log.info("training the %s on %s, on %s", summary["model"], summary["data"], summary["device"])
+            state = ProcessState(resumed=checkpoint is not None)
+            not_finite = None
+            try:
+                fit(trainer, model, data, [state, FiniteLoss(), interruption], checkpoint)
+            except FloatingPointError as error:
+                not_finite = error
+            summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}
+            if not first:
+                return {}
+            if interruption.number:
+                summary |= {"status": "interrupted", "signal": signal.Signals(interruption.number).name}
+            if run.best_checkpoint.exists() and interruption.number in (0, signal.SIGINT):
+                summary |= _conclude(run, cfg, trainer, data)
+                give_back_freed_memory()  # before the report takes its own
+            if not_finite:
+                summary |= {"status": "failed", "error": one_line(not_finite)}
+            elif not interruption.number:
+                summary["status"] = "completed"
+            if "test" in summary:
+                _report(run, cfg, summary, trainer, data)
             run.write_summary(summary)
-            _begin_tensorboard(cfg, trainer, summary)
-            log.info("training the %s on %s, on %s", summary["model"], summary["data"], summary["device"])
-        started = time.monotonic()
-        finished = fit(trainer, model, data)
-        summary |= {"fit_seconds": round(time.monotonic() - started, 2), "epochs": len(run.read_metrics())}
-        if not first:
-            return {}
-        if run.best_checkpoint.exists():
-            summary |= _conclude(run, cfg, trainer, data)
-            give_back_freed_memory()  # before the report takes its own
-        summary["status"] = "completed" if finished else "interrupted"
-        if "test" in summary:
-            _report(run, cfg, summary, trainer, data)
-        run.write_summary(summary)
-        log.info("%s after %d epochs", summary["status"], summary["epochs"])
-    except BaseException as error:
-        if first:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            run.write_summary(summary | {"status": status, "error": one_line(error)})
-        raise
+            log.info("%s after %d epochs", summary["status"], summary["epochs"])
+        except BaseException as error:
+            if first:
+                status = "failed" if isinstance(error, Exception) else "interrupted"
+                with suppress(OSError):  # where the disk is full, that is what is told, not that it cannot be noted
+                    run.write_summary(before | summary | {"status": status, "error": one_line(error)})
+            raise
     return summary
+
+
+def _before(run: Run) -> dict[str, Any]:
+    """What the summary of a run says that goes on; nothing where a kill or a full disk damaged it."""
+    try:
+        summary = run.read_summary()
+    except ValueError as error:
+        print(f"{error}; it is written anew", flush=True)
+        return {}
+    require(trainer__precision=summary.get("precision", "auto"))
+    # results of the part before are not those of the whole
+    return {
+        name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error", "signal")
+    }
+
+
+def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> Path | None:
+    """The checkpoint that the run goes on from; where there is none, what is left of the run is removed."""
+    path, complaints = newest_checkpoint(run)
+    if path:
+        load_weights(model, read_checkpoint(path), path)  # refuses another model's
+    if first:
+        for complaint in complaints:
+            print(complaint, flush=True)
+        rows = len(_rows(path))
+        print(f"going on after epoch {rows}, from {path}" if path else f"beginning again in {run.folder}", flush=True)
+        if path is None:
+            for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
+                file.unlink(missing_ok=True)
+    return path
+
+
+def _rows(checkpoint: Path | None) -> list[dict[str, float]]:
+    """The rows of metrics.csv that a checkpoint has."""
+    if checkpoint is None:
+        return []
+    rows: list[dict[str, float]] = read_checkpoint(checkpoint)["callbacks"]["EpochMetrics"]["rows"]
+    return rows
 
 
 def build_model(cfg: DictConfig) -> Classifier:
@@ -121,17 +194,31 @@ def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
     return "bf16-mixed" if pays else "32-true"
 
 
-def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
-    """The trainer of a configuration, whose callbacks and loggers write to the run's folder."""
+def build_trainer(
+    cfg: DictConfig, run: Run, precision: Any, tensorboard: Mapping[str, Any] | None = None
+) -> pl.Trainer:
+    """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
+
+    Args:
+        cfg: a composed configuration.
+        run: whose folder that is.
+        precision: as trainer.precision, auto excluded.
+        tensorboard: further arguments of the writer of event files.
+    """
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-            callback.dirpath = str(run.checkpoints)
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(run.checkpoints.absolute())
+    loggers = []
+    for logger in cfg.logger.values():
+        more = (tensorboard or {}) if logger._target_.endswith(".TensorBoardLogger") else {}
+        loggers.append(instantiate(logger, save_dir=str(run.folder), **more))
     with _quiet():
         return pl.Trainer(
             **{**cfg.trainer, "precision": precision},
             callbacks=callbacks,
-            logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
+            logger=loggers,
+            plugins=[CheckpointFiles(run.checkpoints)],
             default_root_dir=run.folder,
             enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
             enable_model_summary=False,
@@ -155,28 +242,41 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def fit(trainer: pl.Trainer, model: Classifier, data: FashionMNISTData) -> bool:
-    """Fits; returns whether to the end, for Ctrl-C keeps what was learned."""
-    ctrl_c = CtrlC()
-    trainer.callbacks.extend([ctrl_c, GiveBackMemory()])  # type: ignore[attr-defined]
-    before = signal.getsignal(signal.SIGINT)
+def fit(
+    trainer: pl.Trainer,
+    model: Classifier,
+    data: FashionMNISTData,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Path | None = None,
+) -> None:
+    """Fits; ends early at a signal, which Ctrl-C makes too, and keeps what was learned.
+
+    Args:
+        trainer: of the run.
+        model: that learns.
+        data: that it learns from.
+        callbacks: that are no choice of the configuration.
+        checkpoint: that training goes on from.
+
+    Raises:
+        FloatingPointError: a loss is no finite number.
+    """
+    trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
     with _quiet():
         # the garbage collector need not walk the million objects of the libraries again and again: a tenth of an
         # epoch of the ANN
         gc.freeze()
         try:
-            trainer.fit(model, datamodule=data)
-        except (SystemExit, RuntimeError):  # what Lightning makes of Ctrl-C, or a process whose partner stopped first
-            if not ctrl_c.pressed:
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except Interrupted:
+            pass
+        except RuntimeError:  # a process whose partner stopped first
+            if not any(callback.number for callback in callbacks if isinstance(callback, Interruption)):
                 raise
-            return False
         finally:
             gc.unfreeze()
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, before)  # Lightning leaves it switched off
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()  # the first process goes on alone: one device scores
-    return True
 
 
 def _conclude(run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData) -> dict[str, Any]:
@@ -184,11 +284,6 @@ def _conclude(run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNIST
     from fmnist_lightning.evaluation import score
 
     model, checkpoint = run.load_best(cfg)
-    if not any(math.isfinite(row["val/loss"]) for row in run.read_metrics()):
-        raise ValueError(
-            f"optimizer.lr={cfg.optimizer.lr}: the validation loss was never finite; lower it, "
-            "or set trainer.gradient_clip_val=1.0"
-        )
     device = trainer.strategy.root_device
     devices = [device.index] if device.index is not None else 1
     val, logits = test(model, data, trainer.precision, device.type, devices)
@@ -273,12 +368,12 @@ def show(summary: dict[str, Any], folder: Path) -> None:
             f"chosen by its validation loss of {summary['val']['loss']:.4f}"
         )
     if summary["status"] == "interrupted":
-        learned = (
-            "its best epoch so far is reported" if "test" in summary else "no epoch was finished, nothing to report"
-        )
-        print(f"interrupted: {learned}")
+        learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"
+        print(f"interrupted: {learned}; resume={folder} goes on")
     if summary["data_note"]:
         print(f"*** {summary['data_note']}: these scores say nothing about Fashion-MNIST ***")
     if "test" in summary:
         print(f"report: {Run(folder).report_html}")
+    if summary["status"] == "failed":
+        print(f"error: {summary['error']}", file=sys.stderr)
     print(f"run: {folder}", flush=True)

@@ -1,11 +1,12 @@
 """A batch is one gather from a tensor in memory; the order of the images is a function of (seed, epoch)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
 
@@ -48,6 +49,7 @@ class BatchIndices(Sampler[Tensor]):
     ) -> None:
         self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
         self.rank, self.world_size, self.epoch = rank, world_size, 0
+        self.start = self.position = 0  # batches that the next epoch leaves out; that this one has given
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, also of the first one after a resume."""
@@ -65,7 +67,9 @@ class BatchIndices(Sampler[Tensor]):
             order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(self.num_images))
         share = self._share()
         order = order[share.start : share.stop : share.step].to(self.device)
-        for i in range(len(self)):
+        start, self.start = self.start, 0
+        for i in range(start, len(self)):
+            self.position = i + 1
             stop = (i + 1) * self.batch_size if i + 1 < len(self) else len(order)
             yield order[i * self.batch_size : stop]
 
@@ -73,3 +77,17 @@ class BatchIndices(Sampler[Tensor]):
         whole, left_over = divmod(len(self._share()), self.batch_size)
         joins = self.seed is not None and left_over == 1 and whole > 0
         return whole + (left_over > 0 and not joins)
+
+
+class BatchLoader(DataLoader[Batch]):
+    """A loader whose position within an epoch Lightning keeps in a checkpoint and puts back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches of the epoch were given."""
+        assert isinstance(self.sampler, BatchIndices)
+        return {"position": self.sampler.position}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on after those batches."""
+        assert isinstance(self.sampler, BatchIndices)
+        self.sampler.start = state_dict["position"]

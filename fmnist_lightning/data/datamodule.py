@@ -13,10 +13,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from fmnist_lightning.data import archives, synthetic
-from fmnist_lightning.data.batches import Batch, BatchIndices, InMemory
+from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader, InMemory
 from fmnist_lightning.limits import require
 
 DRAWN = "drawn garments, NOT Fashion-MNIST"
@@ -130,25 +129,25 @@ class FashionMNISTData(pl.LightningDataModule):
                 print(f"\n*** {error}\n*** TRAINING ON {DRAWN.upper()} INSTEAD ***\n", flush=True)
         return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Batches in an order that changes with the epoch; on several devices each takes its share."""
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         """Batches in the split's order; on several devices each takes its share."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> BatchLoader:
         """Batches in the official order."""
         return self._loader("test")
 
-    def _loader(self, stage: str, shuffle: bool = False) -> DataLoader[Batch]:
+    def _loader(self, stage: str, shuffle: bool = False) -> BatchLoader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # on a GPU all images, 47 MB, and an epoch's order go there once: no step copies, none waits
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         images = InMemory(self.images[stage].to(device), self.labels[stage].to(device))
         order = BatchIndices(len(images), self.batch_size, self.seed if shuffle else None, rank, world, device)
-        return DataLoader(images, sampler=order, batch_size=None)
+        return BatchLoader(images, sampler=order, batch_size=None)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the two tensors, without Lightning's search through nested collections."""
@@ -166,6 +165,18 @@ class FashionMNISTData(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to treat other images as this run's were: pixel mean and deviation in [0, 1]."""
         return {"mean": self.mean, "std": self.std, "split_sha256": self.facts["split_sha256"]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compares a checkpoint's images with these.
+
+        Raises:
+            ValueError: it was trained on others.
+        """
+        if state_dict != self.state_dict():
+            raise ValueError(
+                f"data.source={self.source}: the checkpoint was trained on other images or another split; "
+                "set data.root to where its images are"
+            )
 
 
 def stratified_split(labels: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,14 @@ class Classifier(pl.LightningModule):
         self._num_images += len(labels)
         return loss, logits
 
+    def sums(self) -> dict[str, Any]:
+        """The sums of the epoch so far, for a checkpoint."""
+        return {"sums": self._sums.cpu(), "num_images": self._num_images}
+
+    def set_sums(self, sums: dict[str, Any]) -> None:
+        """Goes on with the sums of a checkpoint."""
+        self._sums, self._num_images = sums["sums"].to(self.device), sums["num_images"]
+
     def _start_sums(self) -> None:
         self._sums, self._num_images = torch.zeros(2, device=self.device), 0
 

@@ -1,0 +1,130 @@
+"""Which run `resume=` names, and with which configuration it goes on. No torch here.
+
+A run goes on in its own folder with its own configuration, as it was composed when it began.
+"""
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_lightning.devices import check_device
+from fmnist_lightning.limits import LIMITS, spelling
+from fmnist_lightning.processes import is_later
+from fmnist_lightning.provenance import config_sha256
+from fmnist_lightning.runs import SUMMARY, Run
+
+# what may differ when a run goes on: nothing that its numbers come from, but how long it trains
+CHANGEABLE = (
+    "trainer.max_epochs",
+    "trainer.accelerator",
+    "data.root",
+    "data.mirrors",
+    "callbacks.checkpoint.every_n_train_steps",
+)
+
+
+def lock_of(folder: Path) -> FileLock:
+    """The lock that whoever works on a run folder holds; it lies beside the folder, which a sweep may empty."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"))
+
+
+def named_run(folder: str) -> tuple[Run, FileLock | None]:
+    """The run of `resume=DIR`, and its lock, held; none in a later process of a run.
+
+    Raises:
+        ValueError: no run is there, or another process works on it.
+    """
+    run = Run(Path(folder).absolute())
+    for path in (run.folder, run.config_file, run.summary_json):
+        if not path.exists():
+            raise ValueError(f"resume={folder}: no run, {path} is missing; the last line of a run names its folder")
+    if run.seal_file.exists():
+        raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")
+    if is_later():
+        return run, None
+    lock = lock_of(run.folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"resume={folder}: another process works on this run; wait for it or stop it") from None
+    except OSError as error:
+        raise ValueError(f"resume={folder}: cannot write there ({error.strerror})") from None
+    return run, lock
+
+
+def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
+    """The run of `resume=auto`, and its lock, held: the newest unfinished one of a configuration.
+
+    It is looked for where hydra.run.dir would put a run, whatever stands for its `${...}`.
+
+    Args:
+        cfg: composed, with Hydra's own node.
+    """
+    wanted = config_sha256(cfg)
+    for run in _runs(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"]):  # type: ignore[index,call-overload]
+        try:
+            if config_sha256(run.read_config()) != wanted or run.read_status() == "completed":
+                continue
+            return named_run(str(run.folder))
+        except ValueError:  # no readable run, or somebody works on it
+            continue
+    return None
+
+
+def _runs(pattern: str) -> Iterator[Run]:
+    """Runs whose folders match Hydra's pattern, the newest first."""
+    wild = Path("*".join(map(glob.escape, re.split(r"\$\{[^{}]*\}", pattern))), SUMMARY)
+    summaries = [path for path in Path(wild.anchor).glob(str(wild.relative_to(wild.anchor))) if path.is_file()]
+    for path in sorted(summaries, key=lambda path: path.stat().st_mtime, reverse=True):
+        yield Run(path.parent.absolute())
+
+
+def stored_config(run: Run, overrides: list[str]) -> DictConfig:
+    """The configuration with which a run goes on: its own, and the few overrides that it allows.
+
+    Raises:
+        ValueError: an override that would make it another run, or a configuration that names foreign code, reads the
+            environment or has values outside their limits.
+    """
+    changes: dict[str, Any] = {}
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key.startswith("hydra.") or key == "resume":
+            continue
+        if key not in CHANGEABLE:
+            raise ValueError(
+                f"{override.input_line}: the run in {run.folder} goes on as it began; only "
+                f"{', '.join(CHANGEABLE)} may change. Another configuration is another run: leave resume= out"
+            )
+        changes[key] = override.value()
+    cfg = run.read_config(changes)
+    check_stored(cfg, run)
+    check_device(cfg.trainer.accelerator, OmegaConf.to_container(cfg.trainer, resolve=True)["devices"])  # type: ignore[index,call-overload]
+    if "trainer.max_epochs" in changes and cfg.scheduler:
+        raise ValueError(
+            f"trainer.max_epochs={cfg.trainer.max_epochs}: the run's scheduler was laid out over its own number of "
+            "epochs, which it keeps"
+        )
+    done = len(run.read_metrics())
+    if cfg.trainer.max_epochs < done:
+        raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs}: must be at least {done}, which are done")
+    return cfg
+
+
+def check_stored(cfg: DictConfig, run: Run) -> None:
+    """Refuses a stored configuration with a value outside its limits.
+
+    Raises:
+        ValueError: naming the key and what is allowed.
+    """
+    for key, limit in LIMITS.items():
+        value = OmegaConf.select(cfg, key, throw_on_missing=False)
+        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        if value is not None and not limit.holds(value):
+            raise ValueError(f"{run.config_file}: {key}={spelling(value)} must be {limit.allowed}")

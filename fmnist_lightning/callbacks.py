@@ -53,12 +53,15 @@ class EpochMetrics(Callback):
         self.histograms = histograms
         self.gradient_norm: Tensor | None = None  # of the epoch's last step
         self.rows: list[dict[str, float]] = []
+        self.gradient_norms: list[float | None] = []  # one for each row
         self.lr = 0.0  # at the epoch's first step
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the file back to a checkpoint's rows, where training goes on from one."""
+        """Goes back to a checkpoint's rows, where training goes on from one; the loggers have forgotten theirs."""
         if self.rows and trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
+        for row, gradient_norm in zip(self.rows, self.gradient_norms, strict=True):
+            _log(trainer, row, gradient_norm)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the learning rate that the epoch starts with."""
@@ -82,10 +85,10 @@ class EpochMetrics(Callback):
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **metrics, "lr": self.lr})
         if trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
-        more = {} if self.gradient_norm is None else {"gradient_norm": self.gradient_norm.item()}
+        self.gradient_norms.append(None if self.gradient_norm is None else self.gradient_norm.item())
         self.gradient_norm = None
+        _log(trainer, self.rows[-1], self.gradient_norms[-1])
         for logger in trainer.loggers:
-            logger.log_metrics({**metrics, "lr": self.lr, **more}, step=epoch)
             if self.histograms and isinstance(logger, TensorBoardLogger):
                 for name, weights in pl_module.named_parameters():
                     if weights.isfinite().all():  # else torch finds nothing to count, and fails
@@ -93,11 +96,19 @@ class EpochMetrics(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, and the learning rate of the epoch at hand."""
-        return {"rows": self.rows, "lr": self.lr}
+        return {"rows": self.rows, "gradient_norms": self.gradient_norms, "lr": self.lr}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes up the rows of a checkpoint."""
-        self.rows, self.lr = state_dict["rows"], state_dict["lr"]
+        self.rows, self.gradient_norms = state_dict["rows"], state_dict["gradient_norms"]
+        self.lr = state_dict["lr"]
+
+
+def _log(trainer: pl.Trainer, row: dict[str, float], gradient_norm: float | None) -> None:
+    values = {name: value for name, value in row.items() if name not in ("epoch", "step")}
+    more = {} if gradient_norm is None else {"gradient_norm": gradient_norm}
+    for logger in trainer.loggers:
+        logger.log_metrics(values | more, step=int(row["epoch"]))
 
 
 class EpochProgress(Callback):

@@ -35,7 +35,7 @@ def sums_file(path: Path) -> Path:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is, bit by bit, what was written; one from elsewhere, without a checksum, is taken as it is."""
+    """Whether a checkpoint is, bit by bit, what was written; one without a checksum is taken as it is."""
     if not sums_file(path).exists():
         return True
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -90,7 +90,8 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             checkpoint = _choose_checkpoint(run, model, first) if resume else None
             # it goes on in the precision in which it began, whatever is faster here
             precision = before.get("precision") or choose_precision(cfg, model)
-            purge = {"purge_step": len(_rows(checkpoint)) + 1} if resume else {}
+            # TensorBoard drops what the run has shown before: its rows are shown again
+            purge = {"purge_step": 1} if resume else {}
             trainer = build_trainer(cfg, run, precision, purge)
             if trainer.global_rank > 0:  # else each process would drop the same units
                 torch.manual_seed(cfg.seed + trainer.global_rank)

@@ -1,0 +1,162 @@
+"""What the faults share: a server that runs commands, runs that nothing disturbed, and the table of what befell runs.
+
+`make faults` sets FAULTS=long: more kills, every operation.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from fmnist_lightning.runs import Run
+
+LONG = os.environ.get("FAULTS") == "long"
+TABLE: dict[str, list[bool]] = defaultdict(list)  # by fault: whether the run recovered, each time
+
+
+class Answer(NamedTuple):
+    status: int
+    output: str
+    seconds: float
+
+
+class Server:
+    """Runs commands one after the other; see server.py."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("server.py"))],
+            env=os.environ | {"COLUMNS": "200"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(
+        self,
+        cwd: Path,
+        *arguments: str,
+        seconds: float | None = None,
+        signal: int = signal.SIGKILL,
+        operation: int = 0,
+        inside: str = "",
+        largest_file: int = 0,
+        **env: str,
+    ) -> Answer:
+        """Runs the command; a signal after some seconds, or a kill at the n-th operation on files, may befall it."""
+        order = {"cwd": str(cwd), "arguments": arguments, "output": str(cwd / "output.txt"), "env": env}
+        order |= {"seconds": seconds, "signal": int(signal), "operation": operation, "inside": inside}
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps(order | {"largest_file": largest_file}), file=self.process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return Answer(output=(cwd / "output.txt").read_text(errors="replace"), **answer)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Server]:
+    server = Server()
+    yield server
+    assert server.process.stdin
+    with server.process:
+        server.process.stdin.close()
+
+
+def overrides(data_root: Path, model: str) -> list[str]:
+    """A short run with dropout and augmentation, a kill in which is seldom at the same place twice."""
+    small = ["model.hidden=[16]"] if model == "ann" else ["model.filters=[4,8]", "model.head=[8]"]
+    data = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=32", f"data.root={data_root}"]
+    more = ["trainer.max_epochs=4", "data.augment=true", "callbacks.checkpoint.every_n_train_steps=3"]
+    return [f"model={model}", *small, *data, *more, "trainer.accelerator=cpu", "hydra.run.dir=run"]
+
+
+@pytest.fixture(scope="session", params=["ann", "cnn"])
+def undisturbed(request, serve: Server, data_root: Path, tmp_path_factory) -> tuple[list[str], Run, float]:
+    """A command, the run that it makes when nothing disturbs it, and how long that takes in seconds."""
+    typed = overrides(data_root, request.param)
+    folder = tmp_path_factory.mktemp(request.param)
+    answer = serve(folder, *typed)
+    assert answer.status == 0, answer.output
+    return typed, Run(folder / "run"), answer.seconds
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows of a run: (step, value) by tag."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if "seconds" not in tag]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def assert_same_result(run: Run, expected: Run) -> None:
+    """The same bits: weights, optimizer, files of numbers, scores, TensorBoard's curves."""
+    assert run.metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
+    assert run.predictions_csv.read_bytes() == expected.predictions_csv.read_bytes()
+    ours, theirs = run.read_summary(), expected.read_summary()
+    for name in ("status", "epochs", "best_epoch", "val", "test", "data_sha256", "split_sha256"):
+        assert ours[name] == theirs[name], name
+    for name in ("best.ckpt", "last.ckpt"):
+        one, other = (torch.load(r.checkpoints / name, weights_only=True) for r in (run, expected))
+        for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
+            assert_equal(one[key], other[key])
+        for key in ("generators", "sums"):
+            assert_equal(one["processes"][0][key], other["processes"][0][key])
+    assert scalars(run.folder) == scalars(expected.folder)
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Nested values are equal, tensors bit by bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_equal(a, b)
+    else:
+        assert one == other
+
+
+@pytest.fixture
+def recovers() -> Callable[[str, Callable[[], None]], None]:
+    """Counts a fault and whether what must hold after it does."""
+
+    def count(fault: str, check: Callable[[], None]) -> None:
+        TABLE[fault].append(False)
+        check()
+        TABLE[fault][-1] = True
+
+    return count
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Callable[[], Path]:
+    """Empties and returns the folder to run in."""
+
+    def clean() -> Path:
+        for path in tmp_path.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return tmp_path
+
+    return clean
+
+
+def pytest_sessionfinish(session) -> None:
+    if LONG and TABLE:
+        lines = ["| fault | injected | recovered | lost |", "|---|---|---|---|"]
+        for fault, outcomes in TABLE.items():
+            lines.append(f"| {fault} | {len(outcomes)} | {sum(outcomes)} | {len(outcomes) - sum(outcomes)} |")
+        print("\n\n" + "\n".join(lines))

@@ -1,0 +1,101 @@
+"""Runs the command again and again in processes of their own, each a fork of one that has imported everything.
+
+A line of JSON in is one command with what befalls it; a line of JSON out is how it ended. The processes are real ones
+and are really killed; they only save the seconds of importing torch.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import lightning.pytorch
+import matplotlib.figure
+import sklearn.metrics
+import torch.utils.tensorboard
+
+import fmnist_lightning.evaluation.report
+import fmnist_lightning.evaluation.sweeps
+import fmnist_lightning.tensorboard
+import fmnist_lightning.training
+from fmnist_lightning.__main__ import main
+
+IMPORTED = (lightning.pytorch, matplotlib.figure, sklearn.metrics, torch.utils.tensorboard)
+WRITES = {"os.rename", "os.remove", "os.chmod", "os.mkdir", "os.link", "os.truncate"}
+
+
+def kill_at_operation(number: int, inside: str) -> None:
+    """Kills this process right before its n-th operation on files below a folder, counted from 1."""
+    done = 0
+
+    def count(name: str) -> None:
+        nonlocal done
+        done += 1
+        if done == number:
+            Path("operation.txt").write_text(name)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(event: str, arguments: tuple) -> None:
+        paths = [os.fsdecode(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)]
+        if not any(inside in path for path in paths):
+            return
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in WRITES or writes:
+            count(f"{event} {Path(paths[-1]).name}")
+
+    fsync = os.fsync
+
+    def counted_fsync(descriptor: int) -> None:
+        count("fsync, before")
+        fsync(descriptor)
+        count("fsync, after")
+
+    os.fsync = counted_fsync
+    sys.addaudithook(watch)
+
+
+def child(order: dict) -> None:
+    os.chdir(order["cwd"])
+    os.environ.update(order["env"])
+    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if order["largest_file"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
+    if order["operation"]:
+        kill_at_operation(order["operation"], order["inside"])
+    sys.argv = ["fmnist_lightning", *order["arguments"]]
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+for line in sys.stdin:
+    order = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        child(order)
+    ended = threading.Event()
+
+    def strike(order: dict = order, pid: int = pid, ended: threading.Event = ended) -> None:
+        if not ended.wait(order["seconds"]):
+            os.kill(pid, order["signal"])
+
+    if order["seconds"] is not None:
+        threading.Thread(target=strike, daemon=True).start()
+    started = time.monotonic()
+    _, status = os.waitpid(pid, 0)
+    ended.set()
+    answer = {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - started}
+    print(json.dumps(answer), flush=True)

@@ -14,6 +14,7 @@ from fmnist_lightning.checkpoints import can_go_on_from_here, save_newest
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+DIVERGED = 1e6  # nats of cross-entropy, from which nothing comes back; guessing among ten classes has 2.3
 PATIENCE = 8  # seconds from a signal until validation is given up; a cluster kills after 30, some after 10
 
 
@@ -113,8 +114,8 @@ class Interruption(Callback):
         return self.number > 0
 
 
-class FiniteLoss(Callback):
-    """Ends the run within the epoch in which a loss is no finite number, before anything is chosen by it.
+class StopWhereLossDiverges(Callback):
+    """Ends the run within the epoch in which a loss is no finite number, or is past return, before it chooses anything.
 
     Looks at the end of an epoch and not at each step: on a GPU a look makes the program wait.
     """
@@ -129,20 +130,25 @@ class FiniteLoss(Callback):
         self.losses.append(outputs["loss"].detach())
         if not (trainer.is_last_batch or trainer.should_stop):
             return
-        finite = torch.stack(self.losses).isfinite().tolist()
-        first = batch_idx + 1 - len(finite) + finite.index(False) + 1 if False in finite else None
+        losses = (torch.stack(self.losses) * trainer.accumulate_grad_batches).tolist()
         self.losses = []
+        first = next((i for i, loss in enumerate(losses) if not loss < DIVERGED), None)
         if trainer.strategy.reduce_boolean_decision(first is not None, all=False):
-            where = f"step {first} of epoch {trainer.current_epoch + 1}" if first else "another process"
-            raise FloatingPointError(self._advice(trainer, f"the loss is no finite number at {where}"))
+            step = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 2 - len(losses)
+            where = "another process has such a loss"
+            if first is not None:
+                where = f"the loss is {losses[first]:g} at step {step + first}, in epoch {trainer.current_epoch + 1}"
+            raise FloatingPointError(_advice(trainer, where))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks at the validation loss: the last step may have made weights that are no numbers."""
-        if not trainer.sanity_checking and not trainer.callback_metrics["val/loss"].isfinite():
-            what = f"the validation loss is no finite number after step {trainer.global_step}"
-            raise FloatingPointError(self._advice(trainer, f"{what}, the last of epoch {trainer.current_epoch + 1}"))
+        """Looks at the validation loss: the epoch's last step may have made weights that are no numbers."""
+        loss = trainer.callback_metrics["val/loss"].item()
+        if not loss < DIVERGED and not trainer.sanity_checking:
+            after = f"the validation loss is {loss:g} after step {trainer.global_step}, in epoch"
+            raise FloatingPointError(_advice(trainer, f"{after} {trainer.current_epoch + 1}"))
 
-    def _advice(self, trainer: pl.Trainer, what: str) -> str:
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
-        clip = "" if trainer.gradient_clip_val else ", or set trainer.gradient_clip_val=1.0"
-        return f"optimizer.lr={lr:g}: {what}; lower optimizer.lr{clip}"
+
+def _advice(trainer: pl.Trainer, what: str) -> str:
+    lr = trainer.optimizers[0].param_groups[0]["lr"]
+    clip = "" if trainer.gradient_clip_val else ", or set trainer.gradient_clip_val=1.0"
+    return f"optimizer.lr={lr:g}: {what} (guessing has 2.3); lower optimizer.lr{clip}"

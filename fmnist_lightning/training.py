@@ -38,7 +38,7 @@ from fmnist_lightning.limits import require
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
-from fmnist_lightning.stopping import FiniteLoss, Interrupted, Interruption
+from fmnist_lightning.stopping import Interrupted, Interruption, StopWhereLossDiverges
 
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
@@ -108,7 +108,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             state = ProcessState(resumed=checkpoint is not None)
             not_finite = None
             try:
-                fit(trainer, model, data, [state, FiniteLoss(), interruption], checkpoint)
+                fit(trainer, model, data, [state, StopWhereLossDiverges(), interruption], checkpoint)
             except FloatingPointError as error:
                 not_finite = error
             summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}

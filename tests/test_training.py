@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -72,10 +73,34 @@ def test_every_precision_of_a_cpu_trains(precision, composed, tmp_path):
     assert summary["test"]["accuracy"] > 0.2  # guessing gives 0.1
 
 
-def test_a_run_whose_loss_is_never_finite_fails_with_what_to_try(composed, tmp_path):
-    with pytest.raises(ValueError, match=r"optimizer\.lr=1e\+30: the validation loss was never finite; lower it"):
-        run(composed, tmp_path, "optimizer=sgd", "optimizer.lr=1e30")
-    assert Run(tmp_path).read_summary()["status"] == "failed"
+@pytest.mark.parametrize("optimizer", [["optimizer=adam", "optimizer.lr=1e12"], ["optimizer=sgd", "optimizer.lr=1e30"]])
+def test_a_loss_that_diverges_ends_the_run_in_its_epoch_and_says_where_and_what_to_try(optimizer, composed, tmp_path):
+    summary = run(composed, tmp_path, *optimizer)
+    assert summary["status"] == Run(tmp_path).read_summary()["status"] == "failed"
+    assert re.fullmatch(
+        r"optimizer\.lr=1e\+\d+: the loss is \S+ at step [2-5], in epoch 1 \(guessing has 2\.3\); lower optimizer\.lr, "
+        r"or set trainer\.gradient_clip_val=1\.0",
+        summary["error"],
+    )
+    assert Run(tmp_path).read_metrics() == []
+    assert not Run(tmp_path).best_checkpoint.exists()
+
+
+def test_weights_that_the_last_step_of_an_epoch_spoils_are_never_the_best(composed, tmp_path, monkeypatch):
+    validation_step = ANN.validation_step
+
+    def spoiled(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            next(self.parameters()).data.fill_(float("nan"))
+        validation_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(ANN, "validation_step", spoiled)
+    summary = run(composed, tmp_path, "trainer.max_epochs=3")
+    assert summary["status"] == "failed"
+    assert "the validation loss is inf after step 10, in epoch 2" in summary["error"]
+    assert summary["best_epoch"] == 1
+    assert summary["test"]["loss"] < 1e6
+    assert Run(tmp_path).report_html.exists()
 
 
 def test_an_epoch_cut_short_is_reported_by_its_own_means(composed, tmp_path):
@@ -233,5 +258,5 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
     learner = build_model(cfg)
     trainer = build_trainer(cfg, Run(tmp_path), training.choose_precision(cfg, learner))
     trainer.callbacks.append(Strict())
-    assert training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
+    training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
     assert trainer.global_step == 10

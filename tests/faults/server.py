@@ -21,7 +21,7 @@ import torch.utils.tensorboard
 import fmnist_lightning.evaluation.report
 import fmnist_lightning.evaluation.sweeps
 import fmnist_lightning.tensorboard
-import fmnist_lightning.training
+import fmnist_lightning.training  # noqa: F401 - what a run imports
 from fmnist_lightning.__main__ import main
 
 IMPORTED = (lightning.pytorch, matplotlib.figure, sklearn.metrics, torch.utils.tensorboard)

@@ -59,7 +59,7 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
         stopped = serve(folder, *typed, seconds=part * seconds, signal=getattr(signal, name))
         run = Run(folder / "run")
 
-        def check(stopped=stopped, run=run, part=part):
+        def check(stopped=stopped, run=run, part=part, folder=folder):
             assert stopped.status == 143, stopped.output
             assert "Traceback" not in stopped.output
             assert stopped.seconds < part * seconds + 10

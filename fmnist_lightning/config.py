@@ -175,7 +175,7 @@ def _is_installed(module: str) -> bool:
 
 def _check_value(loader: ConfigLoader, base: DictConfig, override: Override) -> None:
     key, typed = override.key_or_group, override.input_line
-    keys = _keys(base)
+    keys = keys_of(base)
     if key not in keys or key.rpartition(".")[2].startswith("_"):
         raise ValueError(f"{typed}: {_unknown(key, override, keys, _groups(loader))}")
     if override.is_delete() and (key in NEEDED or not re.fullmatch(r"(callbacks|logger)\.\w+", key)):
@@ -227,8 +227,8 @@ def _what_else(key: str, value: Any, current: Any) -> str | None:
 
 def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
     """The values of the whole: resolved, and those of a user's own yaml files among them."""
-    keys = _keys(cfg)
-    if added := sorted(set(keys) - set(_keys(base))):
+    keys = keys_of(cfg)
+    if added := sorted(set(keys) - set(keys_of(base))):
         raise ValueError(f"{added[0]}: no such key")
     OmegaConf.to_container(_without_hydra(cfg), resolve=True)  # refuses an interpolation that leads nowhere
     for key in LIMITS.keys() & set(keys):
@@ -327,7 +327,7 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 
-def _keys(cfg: DictConfig) -> list[str]:
+def keys_of(cfg: Any) -> list[str]:
     """Every key of cfg with its dots, groups included; nothing is resolved."""
 
     def walk(node: Any, prefix: str) -> Iterator[str]:

@@ -123,6 +123,7 @@ LIMITS: dict[str, Limit] = {
     "trainer.num_sanity_val_steps": _whole(0),
     "callbacks.epoch_metrics.histograms": _FLAG,
     "callbacks.best_checkpoint.monitor": _MONITORED,
+    "callbacks.best_checkpoint.filename": _one_of("best"),  # a name that programs rely on
     "callbacks.best_checkpoint.mode": _one_of("min", "max"),
     "callbacks.checkpoint.every_n_train_steps": Limit(
         "null or a whole number, at least 1", lambda v: v is None or (is_whole(v) and v >= 1)

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config import CONF, keys_of
 from fmnist_lightning.devices import check_device
-from fmnist_lightning.limits import LIMITS, spelling
 from fmnist_lightning.processes import is_later
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
@@ -104,7 +104,7 @@ def stored_config(run: Run, overrides: list[str]) -> DictConfig:
             )
         changes[key] = override.value()
     cfg = run.read_config(changes)
-    check_stored(cfg, run)
+    _check_keys(cfg, run)
     check_device(cfg.trainer.accelerator, OmegaConf.to_container(cfg.trainer, resolve=True)["devices"])  # type: ignore[index,call-overload]
     if "trainer.max_epochs" in changes and cfg.scheduler:
         raise ValueError(
@@ -117,14 +117,9 @@ def stored_config(run: Run, overrides: list[str]) -> DictConfig:
     return cfg
 
 
-def check_stored(cfg: DictConfig, run: Run) -> None:
-    """Refuses a stored configuration with a value outside its limits.
-
-    Raises:
-        ValueError: naming the key and what is allowed.
-    """
-    for key, limit in LIMITS.items():
-        value = OmegaConf.select(cfg, key, throw_on_missing=False)
-        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        if value is not None and not limit.holds(value):
-            raise ValueError(f"{run.config_file}: {key}={spelling(value)} must be {limit.allowed}")
+def _check_keys(cfg: DictConfig, run: Run) -> None:
+    """Refuses keys that today's trainer and callbacks do not have: what stands there goes to Lightning as it is."""
+    for group in ("trainer", "callbacks"):
+        known = set(keys_of(OmegaConf.load(CONF / group / "default.yaml")))
+        if foreign := sorted(set(keys_of(cfg[group])) - known):
+            raise ValueError(f"{run.config_file}: {group}.{foreign[0]} is no key of this version; remove it there")

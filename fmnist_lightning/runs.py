@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from fmnist_lightning.files import write_whole
+from fmnist_lightning.limits import LIMITS, spelling
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
     from torch import Tensor
@@ -122,6 +123,11 @@ class Run:
                     f"{self.config_file}: {key}={value} would be read from elsewhere, which a stored config may not; "
                     "replace it there by its value"
                 )
+        for key, limit in LIMITS.items():
+            value = OmegaConf.select(config, key)
+            value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            if value is not None and not limit.holds(value):
+                raise ValueError(f"{self.config_file}: {key}={spelling(value)} must be {limit.allowed}")
         return config
 
     def read_status(self) -> str:

@@ -4,6 +4,7 @@ Rows are ordered by validation loss. Test scores are shown, and order nothing.
 """
 
 import csv
+import html
 import io
 import shlex
 import shutil
@@ -155,7 +156,7 @@ def _row(folder: Path, sweep: Path) -> Row:
         "epochs": summary.get("epochs"),
         "seconds": summary.get("fit_seconds"),
         "folder": str(folder),
-        "error": summary.get("error", ""),
+        "error": str(summary.get("error", "")),
     }
 
 
@@ -186,5 +187,7 @@ def _as_markdown(rows: Sequence[Row], keys: Sequence[str]) -> str:
         settings = [row["overrides"].get(key, "") for key in keys]
         scores = [_spelled(row, name) for name in SCORES]
         lines.append([mark, row["job"], row["status"], *settings, *scores, row["error"]])
-    table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    table = "\n".join(
+        f"| {' | '.join(html.escape(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
     return f"Ordered by validation loss; test scores are shown and order nothing.\n\n{table}\n"

@@ -72,8 +72,9 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
     before = _before(run) if resume else {}
     summary: dict[str, Any] = {"status": "running", "seed": cfg.seed}
     summary |= {"overrides": [*before.get("overrides", []), *overrides], "config_sha256": config_sha256(cfg)}
-    if first:
-        run.reopen(before | summary, cfg) if resume else run.claim(summary, cfg)
+    if first and not resume:
+        run.claim(summary, cfg)
+    opened = not resume  # a run that cannot go on stays as it is
     with Interruption() as interruption:
         try:
             keep_freed_memory()
@@ -101,8 +102,9 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
                 this_time = {"after_epoch": len(_rows(checkpoint)), "overrides": overrides}
                 this_time |= {name: summary[name] for name in ("device", "versions", "git_commit", "code_sha256")}
                 summary["resumed"] = [*before.get("resumed", []), this_time]
+            opened = True
             if first:
-                run.write_summary(summary)
+                run.reopen(summary, cfg) if resume else run.write_summary(summary)
                 _begin_tensorboard(cfg, trainer, summary)
                 log.info("training the %s on %s, on %s", summary["model"], summary["data"], summary["device"])
             state = ProcessState(resumed=checkpoint is not None)
@@ -128,10 +130,10 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             run.write_summary(summary)
             log.info("%s after %d epochs", summary["status"], summary["epochs"])
         except BaseException as error:
-            if first:
+            if first and opened:
                 status = "failed" if isinstance(error, Exception) else "interrupted"
                 with suppress(OSError):  # where the disk is full, that is what is told, not that it cannot be noted
-                    run.write_summary(before | summary | {"status": status, "error": one_line(error)})
+                    run.write_summary(summary | {"status": status, "error": one_line(error)})
             raise
     return summary
 

@@ -78,14 +78,29 @@ def overrides(data_root: Path, model: str) -> list[str]:
     return [f"model={model}", *small, *data, *more, "trainer.accelerator=cpu", "hydra.run.dir=run"]
 
 
-@pytest.fixture(scope="session", params=["ann", "cnn"])
-def undisturbed(request, serve: Server, data_root: Path, tmp_path_factory) -> tuple[list[str], Run, float]:
+def complete(model: str, serve: Server, data_root: Path, folder: Path) -> tuple[list[str], Run, float]:
     """A command, the run that it makes when nothing disturbs it, and how long that takes in seconds."""
-    typed = overrides(data_root, request.param)
-    folder = tmp_path_factory.mktemp(request.param)
+    typed = overrides(data_root, model)
     answer = serve(folder, *typed)
     assert answer.status == 0, answer.output
     return typed, Run(folder / "run"), answer.seconds
+
+
+@pytest.fixture(scope="session")
+def undisturbed_ann(serve: Server, data_root: Path, tmp_path_factory) -> tuple[list[str], Run, float]:
+    return complete("ann", serve, data_root, tmp_path_factory.mktemp("ann"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed_cnn(serve: Server, data_root: Path, tmp_path_factory) -> tuple[list[str], Run, float]:
+    return complete("cnn", serve, data_root, tmp_path_factory.mktemp("cnn"))
+
+
+@pytest.fixture(params=["ann", "cnn"])
+def undisturbed(request) -> tuple[list[str], Run, float]:
+    """Of either model."""
+    run: tuple[list[str], Run, float] = request.getfixturevalue(f"undisturbed_{request.param}")
+    return run
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -73,8 +73,8 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
 
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "gone"])
-def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed, serve, empty, recovers):
-    typed, expected, _ = undisturbed
+def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed_ann, serve, empty, recovers):
+    typed, expected, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=3")
     run = Run(folder / "run")
@@ -99,8 +99,8 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     recovers("a damaged checkpoint", check)
 
 
-def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturbed_one(undisturbed, serve, empty):
-    typed, expected, _ = undisturbed
+def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturbed_one(undisturbed_ann, serve, empty):
+    typed, expected, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
     longer = serve(folder, "resume=run", "trainer.max_epochs=4")
@@ -118,8 +118,8 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     assert_same_result(run, expected)
 
 
-def test_a_run_that_early_stopping_ended_stays_ended(serve, data_root, undisturbed, empty):
-    typed, _, _ = undisturbed
+def test_a_run_that_early_stopping_ended_stays_ended(serve, undisturbed_ann, empty):
+    typed, _, _ = undisturbed_ann
     folder = empty()
     stops = ["optimizer.lr=0.5", "trainer.max_epochs=20", "callbacks.early_stopping.patience=1"]
     serve(folder, *typed, *stops)
@@ -133,8 +133,8 @@ def test_a_run_that_early_stopping_ended_stays_ended(serve, data_root, undisturb
     assert run.read_summary()["status"] == "completed"
 
 
-def test_only_what_makes_no_other_run_may_change(undisturbed, serve, empty):
-    typed, _, _ = undisturbed
+def test_only_what_makes_no_other_run_may_change(undisturbed_ann, serve, empty):
+    typed, _, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
     before = (folder / "run" / "summary.json").read_bytes()

@@ -1,0 +1,214 @@
+"""Nothing on disk makes the program run code or report a wrong number: canaries that must never fire."""
+
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from fmnist_lightning.checkpoints import sums_file
+from fmnist_lightning.evaluate import evaluate
+from fmnist_lightning.runs import Run
+
+
+class Bomb:
+    """Unpickled with pickle's usual trust, writes the canary."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self):
+        return Path.write_text, (self.canary, "fired")
+
+
+@pytest.fixture
+def victim(undisturbed_ann, tmp_path: Path) -> Run:
+    """A copy of a finished run, to spoil; its checkpoints come from elsewhere and have no checksum."""
+    _, run, _ = undisturbed_ann
+    copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
+    for path in (copy.best_checkpoint, copy.last_checkpoint):
+        sums_file(path).unlink()
+    return copy
+
+
+def saved(checkpoint: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
+
+
+def spoiled(run: Run, canary: Path) -> dict[str, Callable[[], bytes]]:
+    """Hostile or broken contents of a checkpoint, by what they are."""
+    good = torch.load(run.best_checkpoint, weights_only=True)
+    name = next(iter(good["state_dict"]))
+
+    def with_weights(**changes: object) -> bytes:
+        weights = {key: value for key, value in (good["state_dict"] | changes).items() if value is not None}
+        return saved(good | {"state_dict": weights})
+
+    def zip_bomb() -> bytes:
+        buffer = io.BytesIO(saved(good))
+        with (
+            zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("archive/data/999", "w") as file,
+        ):
+            for _ in range(400):
+                file.write(bytes(2**20))
+        return buffer.getvalue()
+
+    return {
+        "a pickle that runs code": lambda: pickle.dumps({"state_dict": Bomb(canary)}),
+        "a checkpoint with code among its values": lambda: saved(good | {"hyper_parameters": Bomb(canary)}),
+        "a checkpoint with code in its weights": lambda: with_weights(**{name: Bomb(canary)}),
+        "a whole module": lambda: saved(torch.nn.Linear(2, 2)),
+        "a zip bomb": zip_bomb,
+        "other shapes": lambda: with_weights(**{name: torch.zeros(3, 3)}),
+        "a missing key": lambda: with_weights(**{name: None}),
+        "an additional key": lambda: with_weights(more=torch.zeros(1)),
+        "text for weights": lambda: with_weights(**{name: "text"}),
+        "no weights": lambda: saved({"epoch": 1}),
+        "a list": lambda: saved([1, 2]),
+        "truncated": lambda: saved(good)[:-1000],
+        "empty": lambda: b"",
+        "a page": lambda: b"<html>please log in</html>",
+    }
+
+
+def test_a_hostile_checkpoint_is_one_line_and_its_code_never_runs(victim, serve, tmp_path, recovers):
+    canary = tmp_path / "canary"
+    for what, content in spoiled(victim, canary).items():
+        victim.best_checkpoint.write_bytes(content())
+        with pytest.raises(ValueError, match=r"best\.ckpt: ") as told:
+            evaluate([f"run={victim.folder}", "accelerator=cpu"])
+        assert "\n" not in str(told.value), what
+        shutil.copy(victim.best_checkpoint, victim.last_checkpoint)
+        answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
+
+        def check(answer=answer, what=what):
+            assert answer.status == 1, f"{what}: {answer.output}"
+            assert "error: " in answer.output
+            assert "Traceback" not in answer.output
+            assert not canary.exists(), what
+
+        recovers("a hostile checkpoint", check)
+
+
+def test_names_of_classes_in_hyper_parameters_are_never_followed(victim, serve, tmp_path):
+    canary = tmp_path / "canary"  # CVE-2026-58659: Lightning before 2.6.6 imported and called what stands there
+    for path in (victim.best_checkpoint, victim.last_checkpoint):
+        checkpoint = torch.load(path, weights_only=True)
+        evil = {"_instantiator": "os.system", "_class_path": "os.system", "command": f"touch {canary}"}
+        checkpoint["hyper_parameters"] = evil
+        checkpoint |= {"hparams_name": "kwargs", "hparams_type": "os.system", "datamodule_hyper_parameters": evil}
+        torch.save(checkpoint, path)
+    assert evaluate([f"run={victim.folder}", "accelerator=cpu"]) == 0
+    answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
+    assert answer.status == 0, answer.output
+    assert not canary.exists()
+
+
+def test_a_checkpoint_that_names_another_folder_writes_and_removes_nothing_there(victim, serve, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "best.ckpt").write_text("precious")
+    checkpoint = torch.load(victim.last_checkpoint, weights_only=True)
+    for state in checkpoint["callbacks"].values():
+        if "best_k_models" in state:
+            path = str(elsewhere / "best.ckpt")
+            state |= {"dirpath": str(elsewhere), "best_model_path": path, "kth_best_model_path": path}
+            state["best_k_models"] = {path: torch.tensor(100.0)}
+    torch.save(checkpoint, victim.last_checkpoint)
+    serve(tmp_path, "resume=run", "trainer.max_epochs=5")
+    assert [path.name for path in elsewhere.iterdir()] == ["best.ckpt"]
+    assert (elsewhere / "best.ckpt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("resume", ["http://127.0.0.1:1/last.ckpt", "https://example.com/run"])
+def test_a_url_is_no_run(resume, serve, tmp_path):
+    answer = serve(tmp_path, f"resume='{resume}'")
+    assert answer.status == 1
+    assert "no run" in answer.output
+    with pytest.raises(ValueError, match="no run"):
+        evaluate([f"run={resume}"])
+
+
+HOSTILE_CONFIGS = {
+    "callbacks.epoch_metrics._target_=os.system": "nothing that this project names",
+    "optimizer._target_=builtins.exec": "nothing that this project names",
+    "optimizer._target_=torch.optim.lr_scheduler.partial": "nothing that this project names",
+    "model._target_=${data.root}": "nothing that this project names",
+    "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "nothing that this project names",
+    "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
+    "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
+    "data.root=x${hydra:job.name}": "would be read from elsewhere",
+    "model.dropout=7": "model.dropout=7 must be",
+    "trainer.plugins=evil": "trainer.plugins is no key",
+    "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is no key",
+    "callbacks.best_checkpoint.filename=../../evil": "callbacks.best_checkpoint.filename",
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE_CONFIGS)
+def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, victim, serve, tmp_path):
+    key, _, value = hostile.partition("=")
+    config = OmegaConf.load(victim.config_file)
+    OmegaConf.update(config, key, int(value) if value.isdecimal() else value, force_add=True)
+    OmegaConf.save(config, victim.config_file)
+    answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5", SECRET="hush")
+    assert answer.status == 1
+    (line,) = answer.output.splitlines()
+    assert HOSTILE_CONFIGS[hostile] in line
+    assert "hush" not in line
+    if not key.startswith(("trainer", "callbacks.best", "logger")):  # all but these is used to score a run, too
+        with pytest.raises(ValueError, match=r"config\.yaml"):
+            evaluate([f"run={victim.folder}", "accelerator=cpu"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        "&a [*a, *a]",
+        "!!python/object/apply:os.system [touch canary]",
+        "a: " + "[" * 5000,
+        "\x00",
+    ],
+)
+def test_a_broken_config_or_summary_is_one_line(content, victim, serve, tmp_path):
+    for path in (victim.config_file, victim.summary_json):
+        kept = path.read_bytes()
+        path.write_text(content)
+        with pytest.raises(ValueError, match=path.name) as told:
+            evaluate([f"run={victim.folder}", "accelerator=cpu"])
+        assert "\n" not in str(told.value)
+        path.write_bytes(kept)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
+    from fmnist_lightning.sweep import Sweep
+
+    for summary in ({}, {"status": "<script>", "overrides": []}, {"status": "completed", "overrides": [3]}):
+        victim.summary_json.write_text(json.dumps(summary))
+        (row,) = Sweep(tmp_path).rows()
+        assert row["status"] == "damaged"
+    evil = {
+        "status": "failed",
+        "overrides": ["seed=<script>alert(1)</script>"],
+        "error": "<img src=x onerror=alert(1)>",
+    }
+    victim.summary_json.write_text(json.dumps(evil))
+    Sweep(tmp_path).update()
+    table = (tmp_path / "sweep.md").read_text()
+    assert "<script>" not in table
+    assert "<img" not in table
+    assert "&lt;script&gt;" in table

@@ -61,15 +61,19 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
 def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
     """The run of `resume=auto`, and its lock, held: the newest unfinished one of a configuration.
 
-    It is looked for where hydra.run.dir would put a run, whatever stands for its `${...}`.
+    It is looked for where hydra.run.dir would put a run, whatever stands for its `${...}`. Where that is one folder,
+    a completed run of the configuration counts too: nothing is left to do.
 
     Args:
         cfg: composed, with Hydra's own node.
     """
     wanted = config_sha256(cfg)
-    for run in _runs(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"]):  # type: ignore[index,call-overload]
+    pattern: str = OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"]  # type: ignore[index,call-overload]
+    for run in _runs(pattern):
         try:
-            if config_sha256(run.read_config()) != wanted or run.read_status() == "completed":
+            if config_sha256(run.read_config()) != wanted:
+                continue
+            if run.read_status() == "completed" and "${" in pattern:
                 continue
             return named_run(str(run.folder))
         except ValueError:  # no readable run, or somebody works on it

@@ -88,10 +88,15 @@ class Run:
             write_whole(self.config_file, OmegaConf.to_yaml(config))
 
     def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
-        """Takes the run up again: its summary says so, and its config is the one that it goes on with."""
+        """Takes the run up again: its summary says so, and its config is the one that it goes on with.
+
+        TensorBoard's files are written anew, from the rows in the checkpoint: else those beyond it were shown twice.
+        """
         write_whole(self.config_file, OmegaConf.to_yaml(config))
         self.checkpoints.mkdir(exist_ok=True)
         self.write_summary(summary)
+        for events in self.folder.glob("events.out.tfevents.*"):
+            events.unlink()
 
     def read_config(self, changes: Mapping[str, Any] | None = None) -> DictConfig:
         """The composed config, as data: checked before anything in it is instantiated or resolved.

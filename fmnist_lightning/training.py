@@ -7,8 +7,9 @@ import gc
 import logging
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             checkpoint = _choose_checkpoint(run, model, first) if resume else None
             # it goes on in the precision in which it began, whatever is faster here
             precision = before.get("precision") or choose_precision(cfg, model)
-            # TensorBoard drops what the run has shown before: its rows are shown again
-            purge = {"purge_step": 1} if resume else {}
-            trainer = build_trainer(cfg, run, precision, purge)
+            trainer = build_trainer(cfg, run, precision)
             if trainer.global_rank > 0:  # else each process would drop the same units
                 torch.manual_seed(cfg.seed + trainer.global_rank)
             summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
@@ -130,6 +129,8 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             run.write_summary(summary)
             log.info("%s after %d epochs", summary["status"], summary["epochs"])
         except BaseException as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's names no file
+                error.filename = str(run.folder)
             if first and opened:
                 status = "failed" if isinstance(error, Exception) else "interrupted"
                 with suppress(OSError):  # where the disk is full, that is what is told, not that it cannot be noted
@@ -197,30 +198,23 @@ def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
     return "bf16-mixed" if pays else "32-true"
 
 
-def build_trainer(
-    cfg: DictConfig, run: Run, precision: Any, tensorboard: Mapping[str, Any] | None = None
-) -> pl.Trainer:
+def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
     """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
 
     Args:
         cfg: a composed configuration.
         run: whose folder that is.
         precision: as trainer.precision, auto excluded.
-        tensorboard: further arguments of the writer of event files.
     """
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())
-    loggers = []
-    for logger in cfg.logger.values():
-        more = (tensorboard or {}) if logger._target_.endswith(".TensorBoardLogger") else {}
-        loggers.append(instantiate(logger, save_dir=str(run.folder), **more))
     with _quiet():
         return pl.Trainer(
             **{**cfg.trainer, "precision": precision},
             callbacks=callbacks,
-            logger=loggers,
+            logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
             plugins=[CheckpointFiles(run.checkpoints)],
             default_root_dir=run.folder,
             enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
@@ -235,12 +229,16 @@ def _quiet() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.WARNING)
+    in_threads = threading.excepthook
+    # TensorBoard's thread hands an error to its next write, which fails with it: told once, there
+    threading.excepthook = lambda failed: log.info("a thread failed", exc_info=failed.exc_value)
     try:
         with warnings.catch_warnings():
             for advice in ADVICE:
                 warnings.filterwarnings("ignore", message=advice)
             yield
     finally:
+        threading.excepthook = in_threads
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
 

@@ -1,0 +1,178 @@
+"""Full disks, folders that go away, several runs at once, clocks that go back: the last good state is kept and told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fmnist_lightning.runs import Run
+from tests.faults.conftest import LONG, assert_same_result
+
+SIZES = [2_000, 20_000, 60_000, 120_000, 200_000, 400_000] if LONG else [2_000, 60_000, 200_000]
+
+
+def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_goes_on(
+    undisturbed_ann, serve, empty, recovers
+):
+    typed, expected, _ = undisturbed_ann
+    told = set()
+    for size in SIZES:
+        folder = empty()
+        full = serve(folder, *typed, largest_file=size)
+        if full.status == 0:  # nothing of a run is as large
+            continue
+
+        def check(full=full, folder=folder):
+            assert full.status == 1, full.output
+            (line,) = [line for line in full.output.splitlines() if line.startswith("error: ")]
+            assert "File too large" in line
+            early = line.startswith("error: hydra.run.dir=run: cannot write there (File too large)")
+            path = folder / "run" if early else Path(line.split("'")[1])
+            assert path.is_relative_to(folder / "run"), line
+            told.add(path.name)
+            assert "Traceback" not in full.output
+            assert [p for p in (folder / "run").rglob(".*") if p.is_file()] == []  # nothing half written
+            again = serve(folder, *typed, "resume=auto")
+            assert again.status == 0, again.output
+            assert_same_result(Run(folder / "run"), expected)
+
+        recovers("a full disk", check)
+    assert len(told) > 1, told
+
+
+def test_a_full_disk_under_tensorboard_is_one_line(undisturbed_ann, serve, empty, tmp_path, recovers):
+    typed, _, _ = undisturbed_ann
+    more = ["~callbacks.early_stopping", "callbacks.epoch_metrics.histograms=true", "trainer.max_epochs=60"]
+    full = serve(empty(), *typed, *more, largest_file=190_000)  # its file alone grows beyond
+
+    def check():
+        assert full.status == 1
+        lines = [line for line in full.output.splitlines() if "File too large" in line]
+        assert lines == [f"error: [Errno 27] File too large: '{tmp_path / 'run'}'"]
+        assert "Traceback" not in full.output
+
+    recovers("a full disk", check)
+
+
+def test_a_folder_removed_under_a_run_is_one_line(undisturbed_ann, data_root, tmp_path):
+    typed, _, _ = undisturbed_ann
+    endless = [typed_ for typed_ in typed if "max_epochs" not in typed_]
+    arguments = [*endless, "trainer.max_epochs=100000", "~callbacks.early_stopping"]
+    run = Run(tmp_path / "run")
+    with subprocess.Popen(
+        [sys.executable, "-m", "fmnist_lightning", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            while len(run.read_metrics()) < 2:
+                assert process.poll() is None
+                time.sleep(0.05)
+            run.folder.rename(tmp_path / "elsewhere")
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    (line,) = stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "No such file or directory" in line
+    assert str(run.folder) in line
+    assert len(Run(tmp_path / "elsewhere").read_metrics()) >= 2
+
+
+def test_a_log_that_is_gone_ends_no_run(undisturbed_ann, serve, empty):
+    typed, expected, seconds = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, seconds=0.6 * seconds, signal=signal.SIGTERM)
+    (folder / "run" / "fmnist.log").unlink()
+    again = serve(folder, "resume=run")
+    assert again.status == 0, again.output
+    assert_same_result(Run(folder / "run"), expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has a folder where nobody may write")
+def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_done(undisturbed_ann, serve, empty):
+    typed, _, _ = undisturbed_ann
+    answer = serve(empty(), *typed[:-1], "hydra.run.dir=/proc/run")
+    assert answer.status == 1
+    (line,) = answer.output.splitlines()
+    assert line.startswith("error: hydra.run.dir=/proc/run: cannot write there")
+
+
+def test_eight_runs_at_once_on_one_data_and_one_outputs_folder_do_not_disturb_each_other(
+    undisturbed_ann, tmp_path, recovers
+):
+    typed, expected, _ = undisturbed_ann
+    own = [typed_ for typed_ in typed if not typed_.startswith(("hydra.run.dir", "data.root"))]
+    arguments = [sys.executable, "-m", "fmnist_lightning", *own, "data.root=data", "trainer.max_epochs=4"]
+    processes = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    folders = {output.strip().splitlines()[-1].removeprefix("run: ") for output in outputs}
+
+    def check():
+        assert [process.returncode for process in processes] == [0] * 8
+        assert len(folders) == 8
+        for folder in folders:
+            assert Run(folder).metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
+            assert Run(folder).predictions_csv.read_bytes() == expected.predictions_csv.read_bytes()
+
+    recovers("eight runs at once", check)
+
+
+def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
+    typed, expected, seconds = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, seconds=0.7 * seconds, signal=signal.SIGTERM)
+    command = [sys.executable, "-m", "fmnist_lightning", "resume=run"]
+    pair = [
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in pair]
+    assert sorted(process.returncode for process in pair) in ([0, 1], [0, 0])  # both where one was done before
+    assert all(error == "" or "another process works on this run" in error for error in errors)
+    assert_same_result(Run(folder / "run"), expected)
+
+
+def test_a_clock_that_was_set_back_loses_nothing(undisturbed_ann, serve, empty):
+    typed, expected, seconds = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, seconds=0.7 * seconds, signal=signal.SIGTERM)
+    ahead = time.time() + 10_000  # as if the first part had run when the clock was ahead
+    for path in list((folder / "run").rglob("*")):
+        os.utime(path, (ahead, ahead))
+        if path.name.startswith("events.out.tfevents."):
+            parts = path.name.split(".")
+            parts[3] = str(int(ahead))
+            path.rename(path.with_name(".".join(parts)))
+    again = serve(folder, *typed, "resume=auto")
+    assert again.status == 0, again.output
+    assert_same_result(Run(folder / "run"), expected)
+
+
+def test_out_of_memory_is_one_line(undisturbed_ann, tmp_path, data_root):
+    typed, _, _ = undisturbed_ann
+    program = (
+        "import resource, sys\n"
+        "import fmnist_lightning.evaluation.report, fmnist_lightning.training\n"
+        "from fmnist_lightning.__main__ import main\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 300 * 2**20,) * 2)\n"
+        f"sys.argv[1:] = {[*typed, 'model.hidden=[300000]']!r}\n"
+        "main()\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == 1
+    (line,) = [line for line in answer.stderr.splitlines() if line]
+    assert line.startswith("error: ")
+    assert "memory" in line
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    shutil.rmtree(tmp_path / "run")

@@ -14,7 +14,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format reproduce benchmark tensorboard lock clean
+.PHONY: help setup train test faults lint audit format reproduce benchmark tensorboard lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,10 +36,22 @@ train: .venv/complete ## train the CNN; ARGS="model=ann trainer.max_epochs=3" pa
 test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
+faults: .venv/complete ## kill runs, fill disks, damage files: the long version, an hour; prints a table
+	FAULTS=long $(BIN)/python -m pytest -s -q tests/faults $(ARGS)
+
 lint: .venv/complete ## check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+audit: .venv/complete ## look the locked versions up among known vulnerabilities; says so where that cannot be done
+	@out=$$($(BIN)/pip-audit --disable-pip --no-deps --progress-spinner off -r requirements.lock 2>&1); status=$$?; \
+	echo "$$out" | grep -v "could not be audited"; left=$$(echo "$$out" | grep -c "could not be audited"); \
+	if echo "$$out" | grep -q "Found .* known vulnerabilit"; then exit 1; \
+	elif [ $$status != 0 ] && echo "$$out" | grep -qiE "connection|timed out|resolve|unavailable"; then \
+		echo "audit SKIPPED: the advisory service is out of reach"; \
+	elif [ $$left != 0 ]; then echo "audit SKIPPED for $$left packages: the advisory service does not know them"; fi; \
+	[ $$status = 0 ] || echo "$$out" | grep -qiE "connection|timed out|resolve|unavailable"
 
 format: .venv/complete ## format, and mend what can be mended
 	$(BIN)/ruff format .

@@ -279,8 +279,9 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search
     folder = Path(OmegaConf.select(cfg, key))
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-        with tempfile.TemporaryFile(dir=existing, buffering=0) as file:  # the only sure way to know
+        with tempfile.TemporaryFile(dir=existing) as file:  # the only sure way to know
             file.write(bytes(2**16))  # a full disk lets a file begin
+            file.flush()
         if multirun:
             same = (folder / mark).exists() and _is_sweep_of(folder / mark, overrides)
             taken = not same and next(folder.rglob(SUMMARY), folder / mark).exists()

@@ -20,9 +20,9 @@ def one_line(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines()]
     message = " ".join(line for line in lines if line and not line.startswith("See https://"))
-    told = isinstance(error, ValueError | OSError | FloatingPointError) or type(error).__module__.startswith(
-        ("hydra", "omegaconf")
-    )
+    told = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError) or type(
+        error
+    ).__module__.startswith(("hydra", "omegaconf"))
     return message if told and message else f"{type(error).__name__}: {message}"
 
 

@@ -44,6 +44,7 @@ from fmnist_lightning.stopping import Interrupted, Interruption, StopWhereLossDi
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
     ".*is smaller than the logging interval",  # nothing is logged by the step
+    "Checkpoint directory .* exists and is not empty",  # a run that goes on
     "GPU available but not used",  # whoever says accelerator=cpu means it
     ".*isinstance.treespec, LeafSpec.",  # how Lightning 2.6 asks torch's tree functions; discouraged since torch 2.11
 )

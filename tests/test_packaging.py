@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -83,6 +85,29 @@ def test_make_passes_overrides_and_failures_on(tmp_path):
     assert answer.returncode != 0
     assert make("test", cwd=tmp_path).returncode != 0
     assert make("lint", cwd=tmp_path).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "passes", "words"),
+    [
+        ("No known vulnerabilities found", 0, True, "No known"),
+        ("Found 2 known vulnerabilities in 1 package", 1, False, "Found 2"),
+        ("torch could not be audited", 0, True, "audit SKIPPED for 1 packages"),
+        ("Connection refused", 1, True, "audit SKIPPED: the advisory service is out of reach"),
+        ("cannot read the requirements", 1, False, "cannot read"),
+    ],
+)
+def test_an_audit_fails_on_a_finding_and_says_where_it_was_skipped(says, status, passes, words, tmp_path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "pip-audit").write_text(f"#!/bin/sh\necho '{says}'\nexit {status}\n")
+    (binaries / "pip-audit").chmod(0o755)
+    (tmp_path / ".venv" / "complete").touch()
+    answer = make("audit", cwd=tmp_path)
+    assert (answer.returncode == 0) == passes
+    assert words in answer.stdout
 
 
 def test_make_says_which_python_it_needs(tmp_path):

@@ -1,15 +1,19 @@
 """The archives in the real file format, small: their own MD5 sums stand in for the published ones."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import socketserver
 import subprocess
 import sys
 import threading
+import time
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -103,30 +107,108 @@ def test_archives_that_lie_in_the_root_itself_are_used_in_place(mirror):
     assert sorted(mirror.iterdir()) == before
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "swapped", "empty", "other dataset"])
+def damages(content: bytes, other: bytes, shape: tuple[int, ...]) -> dict[str, bytes]:
+    """What may have become of an archive, by what it is."""
+    cut = {f"truncated to {i}/20": content[: len(content) * i // 20] for i in range(20)}
+    flipped = {}
+    for place in (0, 3, 9, len(content) // 3, len(content) // 2, len(content) - 8, len(content) - 1):
+        flipped[f"a bit flipped at {place}"] = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    return cut | flipped | {"swapped": other, "other images": gzip.compress(idx(np.zeros(shape)))}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_damaged_archive_is_refused_by_name_or_fetched_again(damage, name, mirror, tmp_path):
+def test_a_damaged_archive_is_refused_by_name_or_fetched_again(name, mirror, tmp_path):
     root = tmp_path / "data"
     good = archives.load(root, [str(mirror)])
     path = root / "FashionMNIST" / "raw" / name
-    content = bytearray(path.read_bytes())
-    if damage == "truncated":
-        del content[len(content) // 2 :]
-    elif damage == "flipped":
-        content[len(content) // 2] ^= 1
-    elif damage == "swapped":
-        content[:] = (mirror / NAMES[NAMES.index(name) - 1]).read_bytes()
-    elif damage == "empty":
-        content.clear()
-    else:  # the right shape under the right name, but MNIST's, say
-        shape = (40, 28, 28) if "images" in name else (40,)
-        content[:] = gzip.compress(idx(np.zeros(shape)))
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{name} is not the published archive"):
-        archives.load(root, [])
-    assert path.read_bytes() == content  # refused, not deleted
-    again = archives.load(root, [str(mirror)])
-    assert all(torch.equal(a, b) for a, b in zip(good, again, strict=True))
+    other = (mirror / NAMES[NAMES.index(name) - 1]).read_bytes()
+    shape = (40, 28, 28) if "images" in name else (40,)  # the right shape under the right name, but MNIST's, say
+    for what, content in damages(path.read_bytes(), other, shape).items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} is not the published archive"):
+            archives.load(root, [])
+        assert path.read_bytes() == content, what  # refused, not deleted
+        again = archives.load(root, [str(mirror)])
+        assert all(torch.equal(a, b) for a, b in zip(good, again, strict=True)), what
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_a_dead_link_or_a_pipe_in_an_archives_place_is_refused_by_name(name, mirror, tmp_path):
+    root = tmp_path / "data"
+    archives.load(root, [str(mirror)])
+    path = root / "FashionMNIST" / "raw" / name
+    path.unlink()
+    for put, take in (
+        (path.mkdir, path.rmdir),
+        (lambda: path.symlink_to(path), path.unlink),
+        (lambda: os.mkfifo(path), path.unlink),
+    ):
+        put()
+        with pytest.raises((ValueError, OSError), match=name):
+            archives.load(root, [])
+        take()
+
+
+LIES = {
+    "train-images": [
+        idx(np.zeros(40)),
+        idx(np.zeros((2, 27, 28))),
+        idx(np.zeros((2, 28, 28)))[:-1],
+        b"\0\0\x08\x03",
+        b"",
+    ],
+    "train-labels": [
+        idx(np.full(40, 10)),
+        idx(np.zeros((2, 28, 28))),
+        b"\0\0\x08\x01\xff\xff\xff\xff",
+        b"\0\0\x0d\x01\0\0\0\0",
+    ],
+}
+
+
+def test_an_archive_whose_inside_lies_is_refused_by_name(mirror, monkeypatch):
+    for start, contents in LIES.items():
+        name = next(name for name in NAMES if name.startswith(start))
+        kept = (mirror / name).read_bytes()
+        for content in contents:
+            (mirror / name).write_bytes(gzip.compress(content))
+            md5 = hashlib.md5((mirror / name).read_bytes()).hexdigest()
+            monkeypatch.setitem(archives.PUBLISHED_MD5, name, md5)
+            with pytest.raises(ValueError, match=f"{name}: "):
+                archives.load(mirror, [])
+        (mirror / name).write_bytes(kept)
+        monkeypatch.setitem(archives.PUBLISHED_MD5, name, hashlib.md5(kept).hexdigest())
+
+
+def test_a_gzip_bomb_is_not_unpacked_and_a_giant_not_read(mirror, monkeypatch):
+    bomb = gzip.compress(bytes(300 * 2**20))
+    (mirror / NAMES[0]).write_bytes(bomb)
+    monkeypatch.setitem(archives.PUBLISHED_MD5, NAMES[0], hashlib.md5(bomb).hexdigest())
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{NAMES[0]}: unpacks to more than"):
+        archives.load(mirror, [])
+    with (mirror / NAMES[0]).open("wb") as giant:
+        giant.truncate(10 * 2**30)  # a hole, which takes no disk
+    with pytest.raises(ValueError, match=f"{NAMES[0]} is not the published archive"):
+        archives.load(mirror, [])
+    assert tracemalloc.get_traced_memory()[1] < 4 * archives.LARGEST
+    tracemalloc.stop()
+
+
+def test_a_full_disk_is_told_by_its_path_and_leaves_no_part_of_an_archive(mirror, tmp_path):
+    program = (
+        "import json, resource, sys\n"
+        "from fmnist_lightning.data import archives\n"
+        "archives.PUBLISHED_MD5 = json.loads(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: archives.load(sys.argv[2], [sys.argv[3]])\n"
+        "except OSError as error: print(error)\n"
+    )
+    arguments = [json.dumps(archives.PUBLISHED_MD5), str(tmp_path / "data"), str(mirror)]
+    answer = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    path = tmp_path / "data" / "FashionMNIST" / "raw" / NAMES[0]
+    assert answer.stdout == f"[Errno 27] File too large: '{path}'\n"
+    assert [entry.name for entry in path.parent.iterdir() if entry.name != ".lock"] == []
 
 
 def test_a_mirror_with_other_files_is_passed_over(mirror, server, tmp_path):
@@ -159,7 +241,52 @@ RUDE = [
     b"hello\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
     b"HTTP/1.1 404 Gone\r\n\r\n",
+    b"HTTP/1.1 500 Oh\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html>hm",
+    b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n",
 ]
+
+
+def test_each_mirrors_reason_is_in_the_one_message(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "GRACE", 0.3)
+
+    class Slow(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+
+    class Rude(socketserver.StreamRequestHandler):
+        def handle(self):
+            which = self.rfile.readline().split(b"/")[1]
+            self.wfile.write(RUDE[int(which)] if which.isdigit() else RUDE[-1])
+
+    reasons = {
+        0: "closed connection",
+        3: "HTTP Error 404",
+        4: "HTTP Error 500",
+        5: "ends after 8 of 9 bytes",
+        6: "redirect",
+    }
+    with (
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rude) as rude,
+    ):
+        for server in (slow, rude):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        mirrors = [f"http://127.0.0.1:{rude.server_address[1]}/{which}" for which in reasons]
+        mirrors.append(f"http://127.0.0.1:{slow.server_address[1]}")
+        with pytest.raises(archives.UnreachableError) as told:
+            archives.load(tmp_path / "data", mirrors)
+        for server in (slow, rude):
+            server.shutdown()
+    message = str(told.value)
+    assert len(message.splitlines()) == 1
+    for mirror_, reason in zip(mirrors, [*reasons.values(), "too slowly"], strict=True):
+        assert re.search(f"{mirror_}: [^;]*{reason}", message), (reason, message)
 
 
 @pytest.mark.parametrize("rude", RUDE, indirect=True)

@@ -138,7 +138,7 @@ def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
     ]
     errors = [process.communicate(timeout=120)[1] for process in pair]
     assert sorted(process.returncode for process in pair) in ([0, 1], [0, 0])  # both where one was done before
-    assert all(error == "" or "another process works on this run" in error for error in errors)
+    assert all(error == "" or "another process works on this run" in error for error in errors), errors
     assert_same_result(Run(folder / "run"), expected)
 
 

@@ -13,7 +13,7 @@ from tests.faults.conftest import LONG, assert_same_result, scalars
 def test_a_run_killed_at_random_instants_goes_on_to_the_same_bits(undisturbed, serve, empty, recovers):
     typed, expected, seconds = undisturbed
     moments = random.Random(0)
-    for _ in range(100 if LONG else 6):
+    for _ in range(100 if LONG else 4):
         folder = empty()
         for _ in range(1 + moments.randrange(2)):  # sometimes killed again while it goes on
             serve(folder, *typed, "resume=auto", seconds=moments.uniform(0, seconds))
@@ -30,7 +30,7 @@ def test_a_run_killed_at_random_instants_goes_on_to_the_same_bits(undisturbed, s
 def test_a_run_killed_at_any_operation_on_its_files_goes_on_to_the_same_bits(undisturbed, serve, empty, recovers):
     typed, expected, _ = undisturbed
     # in the short version, those around the first epoch's checkpoints
-    numbers = itertools.count(1) if LONG else range(12, 150, 9)
+    numbers = itertools.count(1) if LONG else range(12, 150, 27)
     for number in numbers:
         folder = empty()
         killed = serve(folder, *typed, "resume=auto", operation=number, inside=str(folder / "run"))

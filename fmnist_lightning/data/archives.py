@@ -12,27 +12,21 @@ import io
 import logging
 import math
 import os
-import sys
-import time
-import urllib.parse
-import urllib.request
+import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import rich.progress
 import torch
 from filelock import FileLock
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
+from fmnist_lightning.data.download import download
 from fmnist_lightning.files import write_whole
 
 CLASS_NAMES: tuple[str, ...] = tuple(FashionMNIST.classes)
 PUBLISHED_MD5: dict[str, str] = dict(FashionMNIST.resources)
 MIRROR_VARIABLE = "FASHION_MNIST_MIRROR"
-TIMEOUT = 15  # seconds without a byte from a server
-GRACE, SLOWEST = 60, 10_000  # seconds after which a server must have sent this many bytes a second on average
 LARGEST = 64 * 2**20  # bytes of an archive, and of what is in it: 26 and 47 million are the most
 
 log = logging.getLogger(__name__)
@@ -55,68 +49,101 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
     Raises:
         UnreachableError: an archive is missing and no mirror has it.
         ValueError: an archive on disk is not the published one and no mirror has it.
+        OSError: an archive cannot be written where it belongs.
+        MemoryError: there is not enough for the dataset.
     """
-    contents = {name: _trusted(Path(root), name) for name in PUBLISHED_MD5}
-    missing = [name for name, content in contents.items() if content is None]
-    if missing:
-        fetched = _fetch(Path(root), missing, [m for m in [os.environ.get(MIRROR_VARIABLE), *mirrors] if m])
-        contents |= fetched
     try:
-        arrays = [_unpack(name, content) for name, content in contents.items()]
+        return _load(Path(root), [mirror for mirror in [os.environ.get(MIRROR_VARIABLE), *mirrors] if mirror])
     except MemoryError as error:
         raise MemoryError(
-            f"not enough memory for Fashion-MNIST in {root}: its images take 55 MB, unpacking as much"
+            f"not enough memory to load Fashion-MNIST from {root}: it takes about 200 MB, of which 55 MB stay"
         ) from error
+
+
+def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    contents = {name: _trusted(root, name)[0] for name in PUBLISHED_MD5}
+    missing = [name for name, content in contents.items() if content is None]
+    if missing:
+        contents |= _fetch(root, missing, mirrors)
+    arrays = [_unpack(name, content) for name, content in contents.items() if content is not None]
+    names = list(PUBLISHED_MD5)
+    for i in (0, 2):
+        images, labels = arrays[i : i + 2]
+        if len(images) != len(labels):
+            raise ValueError(f"{names[i + 1]}: {len(labels)} labels, where {names[i]} has {len(images)} images")
     train_images, train_labels, test_images, test_labels = arrays
-    return train_images, train_labels.long(), test_images, test_labels.long()
+    return train_images, train_labels, test_images, test_labels
 
 
 def _raw(root: Path) -> Path:
     return root / "FashionMNIST" / "raw"
 
 
-def _trusted(root: Path, name: str) -> bytes | None:
-    """The archive's bytes where one with the published MD5 lies in root."""
+def _trusted(root: Path, name: str) -> tuple[bytes | None, str]:
+    """The published archive's bytes where root has it; else none, and what is wrong with what lies in its place."""
+    faults: list[str] = []
     for path in (_raw(root) / name, root / name):
-        if path.is_file():
-            if path.stat().st_size > LARGEST:
-                log.warning(
-                    "%s has more than %d bytes, which no archive of the dataset has; it is not used", path, LARGEST
-                )
-                continue
-            content = path.read_bytes()
-            if _md5(content) == PUBLISHED_MD5[name]:
-                return content
-            log.warning("%s is not the published archive (MD5 %s); it is not used", path, _md5(content))
-    return None
+        if path.is_symlink() or path.exists():  # a link to nowhere is there too, and never quietly passed over
+            try:
+                return _read(path, name), ""
+            except ValueError as error:
+                log.warning("%s; it is not used", error)
+                faults.append(str(error))
+    return None, "; ".join(faults)
+
+
+def _read(path: Path, name: str) -> bytes:
+    """The archive's bytes.
+
+    Raises:
+        ValueError: it is not the published one, or cannot be read.
+    """
+    if not path.is_file():  # a folder, a pipe, a link to nowhere or to itself
+        raise ValueError(f"{path} is not the published archive but no file at all")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ValueError(f"{path} is not the published archive: it has {size} bytes")
+        with path.open("rb") as file:
+            content = file.read(size)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if _md5(content) != PUBLISHED_MD5[name]:
+        raise ValueError(
+            f"{path} is not the published archive: it has MD5 {_md5(content)}, published is {PUBLISHED_MD5[name]}"
+        )
+    return content
 
 
 def _md5(content: bytes | bytearray) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _unpack(name: str, content: bytes | None) -> Tensor:
+def _unpack(name: str, content: bytes) -> Tensor:
     """The array in an idx file: two zero bytes, type 8 (uint8), the number of sizes, the sizes, the values.
 
     Raises:
         ValueError: the file is something else, or unpacks to more than any of the dataset.
     """
-    assert content is not None
-    plain = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
+    try:
+        plain = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{name}: cannot be unpacked: {error}") from error
     if len(plain) > LARGEST:
         raise ValueError(f"{name}: unpacks to more than {LARGEST} bytes, which no file of the dataset does")
     rank = 3 if "images" in name else 1
     header = 4 + 4 * rank
     named = plain[:4] == bytes([0, 0, 8, rank]) and len(plain) >= header
     sizes = np.frombuffer(plain, dtype=">i4", count=rank, offset=4).tolist() if named else []
-    if not named or min(sizes) < 0 or math.prod(sizes) != len(plain) - header:
+    if not named or min(sizes) < 1 or math.prod(sizes) != len(plain) - header:
         raise ValueError(f"{name}: no idx file of {rank} sizes and as many bytes as they say")
     values = np.frombuffer(plain, dtype=np.uint8, offset=header)
     if rank == 3 and sizes[1:] != [28, 28]:
         raise ValueError(f"{name}: images of {sizes[1]} x {sizes[2]}, where the dataset has 28 x 28")
-    if rank == 1 and values.max(initial=0) > 9:
+    if rank == 1 and values.max() > 9:
         raise ValueError(f"{name}: a label of {values.max()}, where the dataset has 0 to 9")
-    return torch.from_numpy(values.reshape(sizes).copy())
+    # numpy says MemoryError where torch has a RuntimeError
+    return torch.from_numpy(values.reshape(sizes).copy() if rank == 3 else values.astype(np.int64))
 
 
 def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
@@ -126,7 +153,7 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
     with FileLock(raw / ".lock"):
         contents: dict[str, bytes] = {}
         for name in names:
-            content = _trusted(root, name)  # another process may have fetched it meanwhile
+            content, faults = _trusted(root, name)  # another process may have fetched it meanwhile
             refusals: list[str] = []
             for mirror in mirrors:
                 if content is not None:
@@ -134,57 +161,35 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
                 try:
                     content = _fetch_one(name, mirror)
                 except (OSError, ValueError, http.client.HTTPException) as error:
-                    refusals.append(f"{mirror}: {' '.join(str(error).split()) or type(error).__name__}")
+                    refusals.append(f"{mirror}: {_in_words(error)}")
                 else:
                     write_whole(raw / name, content)  # a full disk is no fault of the mirror
             if content is None:
-                raise _explain(root, name, refusals)
+                raise _explain(root, faults, refusals)
             contents[name] = content
         return contents
 
 
 def _fetch_one(name: str, mirror: str) -> bytes:
-    started = time.monotonic()
-    content = bytearray()
-    with _open(mirror, name) as source, rich.progress.Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
-        size = _size(source)
-        task = bar.add_task(name, total=size or None)
-        while block := source.read1(2**18):  # what is there: read() would wait for a trickle to fill it
-            content += block
-            bar.update(task, completed=len(content))
-            seconds = time.monotonic() - started
-            if len(content) > LARGEST:
-                raise ValueError(f"{name} there has more than {LARGEST} bytes")
-            if seconds > GRACE and len(content) < SLOWEST * seconds:
-                raise TimeoutError(f"{name} comes too slowly, {len(content)} bytes in {seconds:.0f} s")
-    if size > len(content):
-        raise ValueError(f"{name} there ends after {len(content)} of {size} bytes")
+    content = download(mirror, name, LARGEST)
     if _md5(content) != PUBLISHED_MD5[name]:
         page = " and is a web page" if content.lstrip()[:1] == b"<" else ""
         raise ValueError(f"{name} there has MD5 {_md5(content)}{page}, published is {PUBLISHED_MD5[name]}")
-    return bytes(content)
+    return content
 
 
-def _open(mirror: str, name: str) -> Any:
-    if urllib.parse.urlsplit(mirror).scheme in ("http", "https", "file"):
-        return urllib.request.urlopen(f"{mirror.rstrip('/')}/{name}", timeout=TIMEOUT)
-    return (Path(mirror).expanduser() / name).open("rb")
+def _in_words(error: Exception) -> str:
+    """What an error says, on one line; a server wrote some of it, so that it may be long or move the cursor."""
+    words = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return words[:300] or type(error).__name__
 
 
-def _size(source: Any) -> int:
-    headers = getattr(source, "headers", None)
-    if headers is not None:
-        return int(headers.get("Content-Length") or 0)
-    return os.fstat(source.fileno()).st_size
-
-
-def _explain(root: Path, name: str, refusals: list[str]) -> Exception:
+def _explain(root: Path, faults: str, refusals: list[str]) -> Exception:
     tried = "; ".join(refusals) or "none is given"
-    present = next((path for path in (_raw(root) / name, root / name) if path.exists()), None)
-    if present is not None:
+    if faults:
         return ValueError(
-            f"{present} is not the published archive (MD5 {PUBLISHED_MD5[name]}) and could not be fetched again. "
-            f"Mirrors: {tried}. Delete it or set {MIRROR_VARIABLE} to a folder or URL that holds the four archives"
+            f"{faults}; it could not be fetched again. Mirrors: {tried}. "
+            f"Delete it or set {MIRROR_VARIABLE} to a folder or URL that holds the four archives"
         )
     return UnreachableError(
         f"Fashion-MNIST is not in {_raw(root)}, and no mirror has it. Put {', '.join(PUBLISHED_MD5)} there, "

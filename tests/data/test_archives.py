@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import json
 import os
-import re
 import shutil
 import socketserver
 import subprocess
@@ -21,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from fmnist_lightning.data import FashionMNISTData, archives
+from fmnist_lightning.data import FashionMNISTData, archives, download
 
 NAMES = list(archives.PUBLISHED_MD5)
 
@@ -133,25 +132,53 @@ def test_a_damaged_archive_is_refused_by_name_or_fetched_again(name, mirror, tmp
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_a_dead_link_or_a_pipe_in_an_archives_place_is_refused_by_name(name, mirror, tmp_path):
+def test_what_is_no_file_in_an_archives_place_is_refused_by_name_or_replaced(name, mirror, tmp_path):
     root = tmp_path / "data"
-    archives.load(root, [str(mirror)])
+    good = archives.load(root, [str(mirror)])
     path = root / "FashionMNIST" / "raw" / name
     path.unlink()
-    for put, take in (
-        (path.mkdir, path.rmdir),
-        (lambda: path.symlink_to(path), path.unlink),
-        (lambda: os.mkfifo(path), path.unlink),
+    for put in (
+        lambda: path.symlink_to(path),
+        lambda: path.symlink_to(root / "nowhere"),
+        lambda: os.mkfifo(path),
+        lambda: path.mkdir(),
     ):
         put()
-        with pytest.raises((ValueError, OSError), match=name):
-            archives.load(root, [])
-        take()
+        for source in ("fashion_mnist", "auto"):  # never quietly replaced by drawings
+            with pytest.raises(ValueError, match=f"{path} is not the published archive but no file at all"):
+                FashionMNISTData(source, root=str(root), mirrors=[]).setup()
+        if path.is_dir() and not path.is_symlink():  # may hold something: not removed
+            with pytest.raises(OSError, match=f"directory.*{path}"):
+                archives.load(root, [str(mirror)])
+            path.rmdir()
+        else:
+            again = archives.load(root, [str(mirror)])
+            assert all(torch.equal(a, b) for a, b in zip(good, again, strict=True))
+            path.unlink()
+
+
+def test_an_archive_that_cannot_be_read_is_refused_by_name_or_fetched_again(mirror, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    archives.load(root, [str(mirror)])
+    path = root / "FashionMNIST" / "raw" / NAMES[1]
+    opened = Path.open
+
+    def refusing(self, *args, **kwargs):  # as the system does where the reader is not root
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    with pytest.raises(ValueError, match=f"{path} cannot be read: Permission denied"):
+        archives.load(root, [])
+    assert archives.load(root, [str(mirror)])[1].shape == (40,)
 
 
 LIES = {
     "train-images": [
         idx(np.zeros(40)),
+        idx(np.zeros((0, 28, 28))),
+        b"\0\0\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01\0",
         idx(np.zeros((2, 27, 28))),
         idx(np.zeros((2, 28, 28)))[:-1],
         b"\0\0\x08\x03",
@@ -161,6 +188,8 @@ LIES = {
         idx(np.full(40, 10)),
         idx(np.zeros((2, 28, 28))),
         b"\0\0\x08\x01\xff\xff\xff\xff",
+        b"\0\0\x08\x01\0\0\0\0",
+        idx(np.zeros(39)),  # the images are 40
         b"\0\0\x0d\x01\0\0\0\0",
     ],
 }
@@ -174,6 +203,16 @@ def test_an_archive_whose_inside_lies_is_refused_by_name(mirror, monkeypatch):
             (mirror / name).write_bytes(gzip.compress(content))
             md5 = hashlib.md5((mirror / name).read_bytes()).hexdigest()
             monkeypatch.setitem(archives.PUBLISHED_MD5, name, md5)
+            with pytest.raises(ValueError, match=f"{name}: "):
+                archives.load(mirror, [])
+        for content in (
+            b"",
+            kept[:-9],
+            kept[: len(kept) // 2] + bytes(9),
+            b"no gzip",
+        ):  # whatever is published, it is no traceback
+            (mirror / name).write_bytes(content)
+            monkeypatch.setitem(archives.PUBLISHED_MD5, name, hashlib.md5(content).hexdigest())
             with pytest.raises(ValueError, match=f"{name}: "):
                 archives.load(mirror, [])
         (mirror / name).write_bytes(kept)
@@ -211,6 +250,28 @@ def test_a_full_disk_is_told_by_its_path_and_leaves_no_part_of_an_archive(mirror
     assert [entry.name for entry in path.parent.iterdir() if entry.name != ".lock"] == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux limits what a process may address")
+def test_too_little_memory_is_one_line_that_says_for_what(mirror, tmp_path):
+    giant = tmp_path / "giant"
+    giant.mkdir()
+    with (giant / NAMES[0]).open("wb") as file:
+        file.truncate(archives.LARGEST)  # a hole, which takes no disk
+    program = (
+        "import json, resource, sys\n"
+        "from fmnist_lightning.data import archives\n"
+        "archives.PUBLISHED_MD5 = json.loads(sys.argv[1])\n"
+        "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (size + 20 * 2**20,) * 2)\n"
+        "for root in sys.argv[2:]:\n"  # the one unpacks, the other reads
+        "    try: archives.load(root, [])\n"
+        "    except MemoryError as error: print(error)\n"
+    )
+    arguments = [json.dumps(archives.PUBLISHED_MD5), str(mirror), str(giant)]
+    answer = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    expected = "not enough memory to load Fashion-MNIST from {}: it takes about 200 MB, of which 55 MB stay"
+    assert answer.stdout.splitlines() == [expected.format(root) for root in (mirror, giant)]
+
+
 def test_a_mirror_with_other_files_is_passed_over(mirror, server, tmp_path):
     login_page = tmp_path / "login"
     login_page.mkdir()
@@ -236,57 +297,85 @@ def rude(request):
         running.shutdown()
 
 
-RUDE = [
-    b"",
-    b"hello\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf",
-    b"HTTP/1.1 404 Gone\r\n\r\n",
-    b"HTTP/1.1 500 Oh\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html>hm",
-    b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n",
-]
+LOGIN = b"<html>please log in</html>"
+RUDE = {
+    b"": "closed connection",
+    b"hello\r\n": "hello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf": "IncompleteRead",
+    b"HTTP/1.1 404 Gone\r\n\r\n": "HTTP Error 404: Gone",
+    b"HTTP/1.1 500 \x1b[2J" + 9999 * b"o" + b"\r\n\r\n": "HTTP Error 500: [^\x1b]*o",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n" + LOGIN: "is a web page",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf a f": "ends after 8 of 9 bytes",
+    b"HTTP/1.1 200 OK\r\nContent-Length: much\r\n\r\n": "much",
+    b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n": "redirect.* infinite loop",
+}
 
 
-def test_each_mirrors_reason_is_in_the_one_message(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "GRACE", 0.3)
+@pytest.mark.parametrize("rude", RUDE, indirect=True)
+def test_a_rude_servers_reason_is_on_the_one_line(rude, mirror, tmp_path, request):
+    reason = RUDE[request.node.callspec.params["rude"]]
+    with pytest.raises(
+        archives.UnreachableError, match=f"{rude}: .*{reason}.*; {tmp_path}/nothing: .*No such file"
+    ) as e:
+        archives.load(tmp_path / "data", [rude, str(tmp_path / "nothing")])
+    assert len(str(e.value).splitlines()) == 1
+    assert len(str(e.value)) < 2000
 
-    class Slow(socketserver.StreamRequestHandler):
+
+@contextlib.contextmanager
+def dripping(head: bytes, body: bytes, step: int, seconds: float):
+    """A server that sends what it has by so many bytes, pausing so long after each."""
+
+    class Handler(socketserver.StreamRequestHandler):
         def handle(self):
             self.rfile.readline()
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
             with contextlib.suppress(OSError):
-                for _ in range(100):
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
+                self.wfile.write(head)
+                for i in range(0, len(body), step):
+                    self.wfile.write(body[i : i + step])
+                    time.sleep(seconds)
 
-    class Rude(socketserver.StreamRequestHandler):
-        def handle(self):
-            which = self.rfile.readline().split(b"/")[1]
-            self.wfile.write(RUDE[int(which)] if which.isdigit() else RUDE[-1])
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
 
-    reasons = {
-        0: "closed connection",
-        3: "HTTP Error 404",
-        4: "HTTP Error 500",
-        5: "ends after 8 of 9 bytes",
-        6: "redirect",
-    }
-    with (
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow,
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rude) as rude,
-    ):
-        for server in (slow, rude):
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-        mirrors = [f"http://127.0.0.1:{rude.server_address[1]}/{which}" for which in reasons]
-        mirrors.append(f"http://127.0.0.1:{slow.server_address[1]}")
-        with pytest.raises(archives.UnreachableError) as told:
-            archives.load(tmp_path / "data", mirrors)
-        for server in (slow, rude):
-            server.shutdown()
-    message = str(told.value)
-    assert len(message.splitlines()) == 1
-    for mirror_, reason in zip(mirrors, [*reasons.values(), "too slowly"], strict=True):
-        assert re.search(f"{mirror_}: [^;]*{reason}", message), (reason, message)
+    with Server(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",  # a header without an end
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",  # the size of a chunk without an end
+    ],
+)
+def test_a_trickle_is_given_up_wherever_it_trickles(head, mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "GRACE", 0.5)
+    started = time.monotonic()
+    with dripping(head, 400 * b"x", 1, 0.05) as slow:
+        assert archives.load(tmp_path / "other", [slow, str(mirror)])[0].shape == (40, 28, 28)
+        assert time.monotonic() - started < 10  # seconds, for 4 archives; the trickle takes 20 for one
+        with pytest.raises(archives.UnreachableError, match=f"{slow}: {NAMES[0]} comes too slowly, [0-9]+ bytes in"):
+            archives.load(tmp_path / "data", [slow])
+
+
+def test_a_slow_line_is_waited_for(mirror, monkeypatch):
+    monkeypatch.setattr(download, "GRACE", 0.3)
+    content = (mirror / NAMES[0]).read_bytes()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+    with dripping(head, content, 1500, 0.05) as slow:  # 30 kB a second, 1 s in all
+        assert download.download(slow, NAMES[0], archives.LARGEST) == content
+
+
+def test_a_pipe_in_a_mirrors_folder_is_not_waited_for(mirror, tmp_path):
+    pipes = tmp_path / "pipes"
+    pipes.mkdir()
+    for name in NAMES:
+        os.mkfifo(pipes / name)
+    assert archives.load(tmp_path / "data", [str(pipes), str(mirror)])[0].shape == (40, 28, 28)
 
 
 @pytest.mark.parametrize("rude", RUDE, indirect=True)

@@ -89,11 +89,22 @@ def test_make_passes_overrides_and_failures_on(tmp_path):
 @pytest.mark.parametrize(
     ("says", "status", "passes", "words"),
     [
-        ("No known vulnerabilities found", 0, True, "No known"),
+        ("No known vulnerabilities found", 0, True, "No known vulnerabilities found"),
         ("Found 2 known vulnerabilities in 1 package", 1, False, "Found 2"),
-        ("torch could not be audited", 0, True, "audit SKIPPED for 1 packages"),
-        ("Connection refused", 1, True, "audit SKIPPED: the advisory service is out of reach"),
-        ("cannot read the requirements", 1, False, "cannot read"),
+        ("Found 1 known vulnerability in 1 package\nconnection could not be audited", 1, False, "Found 1"),
+        ("No known\ntorch could not be audited", 0, True, f"audit SKIPPED for 1 of {len(locked())} packages"),
+        ("No known" + len(locked()) * "\nname could not be audited", 0, True, "audit SKIPPED: the advisory service"),
+        ("requests.exceptions.ConnectionError: HTTPSConnectionPool", 1, True, "audit SKIPPED: the advisory service"),
+        ("requests.exceptions.HTTPError: 503 Server Error", 1, True, "audit SKIPPED: the advisory service"),
+        ("requests.exceptions.HTTPError: 403 Client Error", 1, False, "403"),
+        (
+            "ERROR:pip_audit._cli:Tip: your network may be blocking this service.",
+            1,
+            True,
+            "audit SKIPPED: the advisory",
+        ),
+        ("ERROR:pip_audit._cli:cannot resolve the requirement connection", 1, False, "cannot resolve"),
+        ("ModuleNotFoundError: No module named pip_audit", 1, False, "ModuleNotFoundError"),
     ],
 )
 def test_an_audit_fails_on_a_finding_and_says_where_it_was_skipped(says, status, passes, words, tmp_path):
@@ -107,6 +118,7 @@ def test_an_audit_fails_on_a_finding_and_says_where_it_was_skipped(says, status,
     answer = make("audit", cwd=tmp_path)
     assert (answer.returncode == 0) == passes
     assert words in answer.stdout
+    assert "No known" not in answer.stdout or "SKIPPED: " not in answer.stdout  # nothing looked up, nothing found
 
 
 def test_make_says_which_python_it_needs(tmp_path):

@@ -58,6 +58,7 @@ class CheckpointFiles(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes the checkpoint. Killed at any instant, the old or the new one is there, and its checksum."""
         path = self._own(path)
+        self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was removed stays removed
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         new = f"{hashlib.sha256(buffer.getbuffer()).hexdigest()}  {path.name}\n"

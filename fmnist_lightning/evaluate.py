@@ -39,9 +39,10 @@ def evaluate(arguments: list[str]) -> int:
         raise ValueError(f"accelerator={given['accelerator']}: must be {LIMITS['trainer.accelerator'].allowed}")
     check_device(given["accelerator"] or "auto")
     run = Run.existing(given["run"])
-    cfg, summary = run.read_config(), run.read_summary()
+    summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
+    cfg = run.read_config()
 
     from hydra.utils import instantiate
     from rich.console import Console

@@ -82,7 +82,6 @@ class Run:
             raise ValueError(f"{self.folder} already holds a run, which is kept; choose another folder{more}") from None
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(self.summary_json)) from error
-        self.checkpoints.mkdir(exist_ok=True)
         if not self.config_file.exists():
             self.config_file.parent.mkdir(exist_ok=True)
             write_whole(self.config_file, OmegaConf.to_yaml(config))
@@ -93,7 +92,6 @@ class Run:
         TensorBoard's files are written anew, from the rows in the checkpoint: else those beyond it were shown twice.
         """
         write_whole(self.config_file, OmegaConf.to_yaml(config))
-        self.checkpoints.mkdir(exist_ok=True)
         self.write_summary(summary)
         for events in self.folder.glob("events.out.tfevents.*"):
             events.unlink()

@@ -24,7 +24,9 @@ BAD = {
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "a whole number, at least 1"],
     "data.augment=3": ["true or false"],
-    "callbacks.checkpoint.save_on_train_epoch_end=5": ["true or false"],
+    "callbacks.best_checkpoint.save_on_train_epoch_end=5": ["true or false"],
+    "callbacks.checkpoint.every_n_train_steps=0": ["null or a whole number, at least 1"],
+    "resume=": ["null, auto, or the folder of a run"],
     "model=3": ["allowed are ann, cnn"],
     "model.filters=32": ["a list of 1 to 4 whole numbers"],
     # out of range

@@ -112,6 +112,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             try:
                 fit(trainer, model, data, [state, StopWhereLossDiverges(), interruption], checkpoint)
             except FloatingPointError as error:
+                log.info("the run failed", exc_info=error)
                 not_finite = error
             summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}
             if not first:

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import signal
 import sys
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed
+from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed, refuse_taken
 from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.errors import INTERRUPTED, TERMINATED, one_line, wants_trace
+from fmnist_lightning.errors import INTERRUPTED, Interrupted, one_line, wants_trace
 from fmnist_lightning.processes import is_later, quiet_overrides
 from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
 from fmnist_lightning.runs import Run
@@ -64,6 +63,7 @@ def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:
     changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
     found = unfinished_run(cfg) if cfg.resume == "auto" else named_run(cfg.resume)
     if found is None:
+        refuse_taken(cfg)  # before Hydra writes its files over those of the run that is there
         return overrides
     run, lock = found
     if lock:
@@ -90,13 +90,12 @@ def _run(cfg: DictConfig) -> None:
         if resume:
             overrides = [typed for typed in overrides if not typed.startswith("resume=")]
             cfg = stored_config(Run(folder), overrides)
-        from fmnist_lightning.stopping import Interrupted
+            if not overrides and Run(folder).read_status() == "completed":
+                print(f"completed, nothing is left to do; trainer.max_epochs=N trains longer\nrun: {folder}")
+                return
         from fmnist_lightning.training import show, train
 
-        if resume and not overrides and Run(folder).read_status() == "completed":
-            summary = Run(folder).read_summary()
-        else:
-            summary = train(cfg, folder, overrides, resume)
+        summary = train(cfg, folder, overrides, resume)
     except Timeout:
         _failed.append(folder)
         print(f"error: {folder}: another process works on this run", file=sys.stderr)
@@ -108,7 +107,7 @@ def _run(cfg: DictConfig) -> None:
     except Interrupted as interruption:
         if not is_later():
             print(f"{interruption}; resume={folder} goes on\nrun: {folder}", flush=True)
-        sys.exit(INTERRUPTED if interruption.number == signal.SIGINT else TERMINATED)
+        sys.exit(interruption.status)
     except Exception as error:
         log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
         if wants_trace():
@@ -127,7 +126,7 @@ def _run(cfg: DictConfig) -> None:
     if summary:
         show(summary, folder)
         if summary["status"] == "interrupted":  # a sweep ends here too
-            sys.exit(INTERRUPTED if summary["signal"] == "SIGINT" else TERMINATED)
+            sys.exit(INTERRUPTED)
         if summary["status"] == "failed":
             _failed.append(folder)
 

@@ -58,7 +58,7 @@ class EpochMetrics(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Goes back to a checkpoint's rows, where training goes on from one; the loggers have forgotten theirs."""
-        if self.rows and trainer.is_global_zero:
+        if trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
         for row, gradient_norm in zip(self.rows, self.gradient_norms, strict=True):
             _log(trainer, row, gradient_norm)

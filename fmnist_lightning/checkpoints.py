@@ -133,21 +133,29 @@ def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: Path) ->
     model.load_state_dict(checkpoint["state_dict"])
 
 
-def newest_checkpoint(run: Run) -> tuple[Path | None, list[str]]:
-    """The checkpoint that a run goes on from, and what is wrong with those that it cannot go on from.
+def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]:
+    """The checkpoint that a run goes on from, its content, and what is wrong with those that it cannot go on from.
 
     The newest one, or where it is damaged the best one, which is older and whole in the same sense. None where the
-    best one is damaged: the run could go on, but not to the result that it would have had.
+    best one is damaged or gone: the run could go on, but not to the result that it would have had.
     """
     damaged = [path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists() and not is_whole(path)]
     complaints = [f"{path} is damaged (its SHA-256 is another one)" for path in damaged]
     good = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists() and path not in damaged]
     if run.best_checkpoint in damaged or not good:
-        return None, complaints
+        return None, {}, complaints
     checkpoint = read_checkpoint(good[0])
     if missing := sorted(_RESUMABLE - set(checkpoint)):
         raise ValueError(f"{good[0]}: a run cannot go on from it, for it has no {missing[0]}")
-    return good[0], complaints
+    if rows_of(checkpoint) and not run.best_checkpoint.exists():
+        return None, {}, [*complaints, f"{run.best_checkpoint} is gone"]
+    return good[0], checkpoint, complaints
+
+
+def rows_of(checkpoint: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The rows of metrics.csv that a checkpoint has: one for each epoch that was finished."""
+    rows: list[dict[str, float]] = checkpoint["callbacks"].get("EpochMetrics", {}).get("rows", [])
+    return rows
 
 
 def _settle(checkpoint: dict[str, Any], folder: Path) -> None:

@@ -55,7 +55,7 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
     """
     if config_dir and not Path(config_dir).is_dir():
         raise ValueError(f"--config-dir={config_dir}: there is no such folder")
-    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    search = _search(config_dir)
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         parsed = [_parse(loader, typed, multirun) for typed in overrides]
@@ -77,9 +77,22 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
 
 def composed(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """The configuration that overrides ask for, with Hydra's own node; checked by `check` before."""
-    search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return _compose([*search, *overrides])
+        return _compose([*_search(config_dir), *overrides])
+
+
+def refuse_taken(cfg: DictConfig) -> None:
+    """Refuses a hydra.run.dir that holds a run: a new one is never written over it.
+
+    Raises:
+        ValueError: saying how the run there goes on.
+    """
+    folder = Path(cfg.hydra.run.dir)
+    if Run(folder).summary_json.exists() and not is_later():
+        more = "" if Run(folder).read_status() == "completed" else f"; resume={folder} goes on with it"
+        raise ValueError(
+            f"hydra.run.dir={folder}: already holds a run, which is kept; choose another hydra.run.dir{more}"
+        )
 
 
 def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
@@ -103,6 +116,10 @@ def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dic
             )
         values[key] = value
     return values
+
+
+def _search(config_dir: str | None) -> list[str]:
+    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -275,7 +292,7 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search
             "the cluster, or use hydra/launcher=joblib"
         )
     check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
-    key, mark = ("hydra.sweep.dir", "multirun.yaml") if multirun else ("hydra.run.dir", SUMMARY)
+    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
     folder = Path(OmegaConf.select(cfg, key))
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
@@ -283,19 +300,23 @@ def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search
             file.write(bytes(2**16))  # a full disk lets a file begin
             file.flush()
         if multirun:
-            same = (folder / mark).exists() and _is_sweep_of(folder / mark, overrides)
-            taken = not same and next(folder.rglob(SUMMARY), folder / mark).exists()
-            if same:
-                _check_completed(folder, search)
-        else:
-            taken = cfg.resume is None and (folder / mark).exists()
+            _check_sweep(folder, overrides, search)
+        elif cfg.resume is None:
+            refuse_taken(cfg)
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
-    if taken and not is_later():
-        what = "another sweep or runs, which are" if multirun else "a run, which is"
-        unfinished = not multirun and Run(folder).read_status() != "completed"
-        more = f"; resume={folder} goes on with it" if unfinished else ""
-        raise ValueError(f"{key}={folder}: already holds {what} kept; choose another {key}{more}")
+
+
+def _check_sweep(folder: Path, overrides: list[str], search: list[str]) -> None:
+    """Refuses a folder that holds other runs than those of the same sweep, made by the same code."""
+    before = folder / "multirun.yaml"
+    if before.exists() and _is_sweep_of(before, overrides):
+        _check_completed(folder, search)
+    elif next(folder.rglob(SUMMARY), before).exists() and not is_later():
+        raise ValueError(
+            f"hydra.sweep.dir={folder}: already holds another sweep or runs, which are kept; "
+            "choose another hydra.sweep.dir"
+        )
 
 
 def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:

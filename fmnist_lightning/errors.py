@@ -1,12 +1,30 @@
 """How a failure is told: one line for the person who gets it, the trace for whoever asks."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 TERMINATED = 143  # that SIGTERM ended
+
+
+class Interrupted(BaseException):
+    """A signal ended the run. Not an Exception: nothing that handles failures may take it for one.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status; a cluster's early warning counts as SIGTERM."""
+        return INTERRUPTED if self.number == signal.SIGINT else TERMINATED
 
 
 def wants_trace() -> bool:

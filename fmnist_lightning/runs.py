@@ -171,7 +171,10 @@ class Run:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Replaces the rows."""
+        """Replaces the rows; of none there is no file."""
+        if not rows:
+            self.metrics_csv.unlink(missing_ok=True)
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,6 +1,7 @@
 """How a run ends before its end: Ctrl-C, a cluster's signal, a loss that is no number."""
 
 import signal
+import sys
 import threading
 import time
 from types import FrameType
@@ -11,23 +12,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fmnist_lightning.checkpoints import can_go_on_from_here, save_newest
+from fmnist_lightning.errors import Interrupted
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 DIVERGED = 1e6  # nats of cross-entropy, from which nothing comes back; guessing among ten classes has 2.3
 PATIENCE = 8  # seconds from a signal until validation is given up; a cluster kills after 30, some after 10
-
-
-class Interrupted(BaseException):
-    """A signal ended the run. Not an Exception: nothing that handles failures may take it for one.
-
-    Args:
-        number: of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}")
-        self.number = number
 
 
 class Interruption(Callback):
@@ -37,7 +27,8 @@ class Interruption(Callback):
     too, which swallows it: then the training goes on. Lightning ends at SIGTERM without a checkpoint and with exit
     status 0, which looks like success.
 
-    A context: in it the signals are taken over, after it they are as before.
+    Outside training the handler does raise, for a download may take minutes; where that was swallowed, `look` raises
+    again. A context: in it the signals are taken over, after it they are as before.
     """
 
     def __init__(self) -> None:
@@ -45,13 +36,17 @@ class Interruption(Callback):
         self.since = 0.0
         self.training = False
         self._before: dict[int, Any] = {}
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Self:
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         self._listen()
+        # Python swallows, and prints, what is raised while it clears objects away
+        sys.unraisablehook = lambda what: None if what.exc_type is Interrupted else sys.__unraisablehook__(what)
         return self
 
     def __exit__(self, *error: object) -> None:
+        sys.unraisablehook = self._unraisable
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._before.items():
                 signal.signal(number, handler)
@@ -67,6 +62,11 @@ class Interruption(Callback):
         if not self.training or (again and number == signal.SIGINT):
             raise Interrupted(number)
 
+    def look(self) -> None:
+        """Raises where a signal came."""
+        if self.number:
+            raise Interrupted(self.number)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the signals over from Lightning."""
         self._listen()
@@ -75,7 +75,7 @@ class Interruption(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops here: the checkpoint was written at the end of the epoch before."""
         if self._asked(trainer):
-            raise Interrupted(self.number)
+            self.look()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

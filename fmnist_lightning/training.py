@@ -30,16 +30,16 @@ from fmnist_lightning.checkpoints import (
     ProcessState,
     load_weights,
     newest_checkpoint,
-    read_checkpoint,
+    rows_of,
 )
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import computes_bfloat16, give_back_freed_memory, keep_freed_memory
-from fmnist_lightning.errors import one_line
+from fmnist_lightning.errors import Interrupted, one_line
 from fmnist_lightning.limits import require
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
-from fmnist_lightning.stopping import Interrupted, Interruption, StopWhereLossDiverges
+from fmnist_lightning.stopping import Interruption, StopWhereLossDiverges
 
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
@@ -67,7 +67,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
 
     Raises:
         ValueError: for a configuration that cannot run, naming the override to change.
-        Interrupted: a signal came while nothing was trained.
+        Interrupted: a signal came. After Ctrl-C within training the summary is returned, its status `interrupted`.
     """
     run = Run(folder)
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
@@ -90,7 +90,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
                         f"resume={run.folder}: these are not its images, {fingerprint} differs; set data.root"
                     )
             model = build_model(cfg)
-            checkpoint = _choose_checkpoint(run, model, first) if resume else None
+            checkpoint, num_epochs = _choose_checkpoint(run, model, first) if resume else (None, 0)
             # it goes on in the precision in which it began, whatever is faster here
             precision = before.get("precision") or choose_precision(cfg, model)
             trainer = build_trainer(cfg, run, precision)
@@ -99,7 +99,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
             summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
             if resume:
-                this_time = {"after_epoch": len(_rows(checkpoint)), "overrides": overrides}
+                this_time = {"after_epoch": num_epochs, "overrides": overrides}
                 this_time |= {name: summary[name] for name in ("device", "versions", "git_commit", "code_sha256")}
                 summary["resumed"] = [*before.get("resumed", []), this_time]
             opened = True
@@ -117,17 +117,19 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}
             if not first:
                 return {}
-            if interruption.number:
-                summary |= {"status": "interrupted", "signal": signal.Signals(interruption.number).name}
-            if run.best_checkpoint.exists() and interruption.number in (0, signal.SIGINT):
+            ctrl_c = interruption.number == signal.SIGINT  # in training: what was learned is reported
+            if not ctrl_c:
+                interruption.look()
+            interruption.number = 0
+            if run.best_checkpoint.exists():
                 summary |= _conclude(run, cfg, trainer, data)
                 give_back_freed_memory()  # before the report takes its own
+            summary["status"] = "failed" if not_finite else "interrupted" if ctrl_c else "completed"
             if not_finite:
-                summary |= {"status": "failed", "error": one_line(not_finite)}
-            elif not interruption.number:
-                summary["status"] = "completed"
+                summary["error"] = one_line(not_finite)
             if "test" in summary:
                 _report(run, cfg, summary, trainer, data)
+            interruption.look()
             run.write_summary(summary)
             log.info("%s after %d epochs", summary["status"], summary["epochs"])
         except BaseException as error:
@@ -150,33 +152,26 @@ def _before(run: Run) -> dict[str, Any]:
         return {}
     require(trainer__precision=summary.get("precision", "auto"))
     # results of the part before are not those of the whole
-    return {
-        name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error", "signal")
-    }
+    return {name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error")}
 
 
-def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> Path | None:
-    """The checkpoint that the run goes on from; where there is none, what is left of the run is removed."""
-    path, complaints = newest_checkpoint(run)
+def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> tuple[Path | None, int]:
+    """The checkpoint that the run goes on from, and how many epochs it has; else what is left of the run is removed."""
+    path, checkpoint, complaints = newest_checkpoint(run)
+    num_epochs = len(rows_of(checkpoint)) if path else 0
     if path:
-        load_weights(model, read_checkpoint(path), path)  # refuses another model's
+        load_weights(model, checkpoint, path)  # refuses another model's
     if first:
         for complaint in complaints:
             print(complaint, flush=True)
-        rows = len(_rows(path))
-        print(f"going on after epoch {rows}, from {path}" if path else f"beginning again in {run.folder}", flush=True)
+        print(
+            f"going on after epoch {num_epochs}, from {path}" if path else f"beginning again in {run.folder}",
+            flush=True,
+        )
         if path is None:
             for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
                 file.unlink(missing_ok=True)
-    return path
-
-
-def _rows(checkpoint: Path | None) -> list[dict[str, float]]:
-    """The rows of metrics.csv that a checkpoint has."""
-    if checkpoint is None:
-        return []
-    rows: list[dict[str, float]] = read_checkpoint(checkpoint)["callbacks"]["EpochMetrics"]["rows"]
-    return rows
+    return path, num_epochs
 
 
 def build_model(cfg: DictConfig) -> Classifier:

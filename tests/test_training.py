@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from fmnist_lightning import devices, training
 from fmnist_lightning.config import CONF
+from fmnist_lightning.errors import Interrupted
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs import Run
 from fmnist_lightning.training import ADVICE, build_model, build_trainer, train
@@ -260,3 +261,20 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
     trainer.callbacks.append(Strict())
     training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
     assert trainer.global_step == 10
+
+
+def test_a_signal_that_was_swallowed_outside_training_still_ends_the_run(composed, tmp_path, monkeypatch):
+    load_best = Run.load_best
+
+    class Clears:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)  # what is raised here, Python swallows
+
+    def load(self, *arguments):
+        Clears()
+        return load_best(self, *arguments)
+
+    monkeypatch.setattr(Run, "load_best", load)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run(composed, tmp_path)
+    assert Run(tmp_path).read_summary()["status"] == "interrupted"

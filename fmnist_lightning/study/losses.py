@@ -4,13 +4,12 @@ What a run's metrics.csv has for training is taken while the weights move and wi
 overfitting, for dropout alone raises it.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from fmnist_lightning.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
@@ -32,9 +31,9 @@ def measure_losses(run: Run, cfg: DictConfig) -> dict[str, dict[str, float]]:
     data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     data.setup()
     model, _ = run.load_best(cfg)
-    last: dict[str, Any] = torch.load(run.last_checkpoint, map_location="cpu", weights_only=True)
+    last = read_checkpoint(run.last_checkpoint)
     losses = {"best": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
-    model.load_state_dict(last["state_dict"])
+    load_weights(model, last, run.last_checkpoint)
     return losses | {"last": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
 
 

@@ -3,6 +3,9 @@
 import itertools
 import random
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -54,9 +57,11 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
     name, serve, data_root, undisturbed, empty, recovers
 ):
     typed, expected, seconds = undisturbed
+    slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    env = slurm if name == "SIGUSR1" else {}  # where Lightning would put its own handlers in place
     for part in (0.4, 0.6) if LONG else (0.5,):
         folder = empty()
-        stopped = serve(folder, *typed, seconds=part * seconds, signal=getattr(signal, name))
+        stopped = serve(folder, *typed, seconds=part * seconds, signal=getattr(signal, name), **env)
         run = Run(folder / "run")
 
         def check(stopped=stopped, run=run, part=part, folder=folder):
@@ -99,6 +104,68 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     recovers("a damaged checkpoint", check)
 
 
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, undisturbed_ann, serve, tmp_path):
+    typed, _, _ = undisturbed_ann
+    spoils = [*typed, "callbacks.best_checkpoint.mode=max"]  # the first epoch has the highest loss
+    for name in ("expected", "other"):
+        (tmp_path / name).mkdir()
+    serve(tmp_path / "expected", *spoils)
+    expected = Run(tmp_path / "expected" / "run")
+    assert expected.read_summary()["best_epoch"] == 1
+    serve(tmp_path / "other", *spoils, "trainer.max_epochs=3")
+    run = Run(tmp_path / "other" / "run")
+    content = bytearray(run.best_checkpoint.read_bytes())
+    content[1000] ^= 1
+    run.best_checkpoint.write_bytes(content)
+    if damage == "gone":
+        run.best_checkpoint.unlink()
+    again = serve(tmp_path / "other", "resume=run", "trainer.max_epochs=4")
+    assert again.status == 0, again.output
+    assert f"{run.best_checkpoint} is {'gone' if damage == 'gone' else 'damaged'}" in again.output
+    assert "beginning again" in again.output
+    assert_same_result(run, expected)
+
+
+def test_two_processes_go_on_together_to_the_same_bits(undisturbed_ann, tmp_path):
+    typed, _, _ = undisturbed_ann
+    ddp = [*typed[:-1], "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+    command = [sys.executable, "-m", "fmnist_lightning"]
+
+    def run(*arguments, when=None):
+        with subprocess.Popen([*command, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                while when and not when():
+                    assert process.poll() is None
+                    time.sleep(0.05)
+                if when:
+                    process.send_signal(signal.SIGTERM)
+                _, stderr = process.communicate(timeout=120)
+            finally:
+                process.kill()
+        return process.returncode, stderr
+
+    assert run(*ddp, "hydra.run.dir=expected") == (0, "")
+    stopped = Run(tmp_path / "stopped")
+    status, stderr = run(*ddp, "hydra.run.dir=stopped", when=lambda: len(stopped.read_metrics()) >= 1)
+    assert (status, stderr) == (143, "")
+    assert stopped.read_summary()["status"] == "interrupted"
+    assert run("resume=stopped") == (0, "")
+    assert_same_result(stopped, Run(tmp_path / "expected"))
+
+
+def test_auto_leaves_another_configurations_run_alone(undisturbed_ann, serve, empty):
+    typed, _, _ = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, "trainer.max_epochs=2")
+    files = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
+    refused = serve(folder, *typed, "seed=1", "resume=auto")
+    assert refused.status == 1
+    (line,) = refused.output.splitlines()
+    assert line.startswith("error: hydra.run.dir=run: already holds a run, which is kept")
+    assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == files
+
+
 def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturbed_one(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
@@ -113,8 +180,11 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     assert [part["after_epoch"] for part in summary["resumed"]] == [2]
     steps = [step for step, _ in scalars(run.folder)["val/loss"]]
     assert steps == [1, 2, 3, 4]
-    again = serve(folder, "resume=run")  # completed: nothing is left to do, which is no failure
+    files = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+    again = serve(folder, "resume=run")
     assert again.status == 0
+    assert again.output.startswith("completed, nothing is left to do")
+    assert {path: path.read_bytes() for path in files} == files
     assert_same_result(run, expected)
 
 

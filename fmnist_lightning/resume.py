@@ -110,7 +110,13 @@ def stored_config(run: Run, overrides: list[str]) -> DictConfig:
     cfg = run.read_config(changes)
     _check_keys(cfg, run)
     check_device(cfg.trainer.accelerator, OmegaConf.to_container(cfg.trainer, resolve=True)["devices"])  # type: ignore[index,call-overload]
-    if "trainer.max_epochs" in changes and cfg.scheduler:
+    if "trainer.max_epochs" in changes:
+        _check_max_epochs(cfg, run)
+    return cfg
+
+
+def _check_max_epochs(cfg: DictConfig, run: Run) -> None:
+    if cfg.scheduler:
         raise ValueError(
             f"trainer.max_epochs={cfg.trainer.max_epochs}: the run's scheduler was laid out over its own number of "
             "epochs, which it keeps"
@@ -118,7 +124,6 @@ def stored_config(run: Run, overrides: list[str]) -> DictConfig:
     done = len(run.read_metrics())
     if cfg.trainer.max_epochs < done:
         raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs}: must be at least {done}, which are done")
-    return cfg
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:

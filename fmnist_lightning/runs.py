@@ -164,11 +164,18 @@ class Run:
         write_whole(self.summary_json, _json(summary))
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """One row per finished epoch, by column; none where no epoch was finished."""
+        """One row per finished epoch, by column; none where no epoch was finished.
+
+        Raises:
+            ValueError: the file is no table of numbers.
+        """
         if not self.metrics_csv.exists():
             return []
-        with self.metrics_csv.open(newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with self.metrics_csv.open(newline="") as file:
+                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        except (ValueError, TypeError, csv.Error) as error:  # a row of fewer or more values has None among them
+            raise ValueError(f"{self.metrics_csv}: damaged, {error}") from error
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces the rows; of none there is no file."""
@@ -198,14 +205,23 @@ class Run:
         write_whole(self.predictions_csv, text.getvalue())
 
     def read_predictions(self) -> "tuple[Tensor, Tensor]":
-        """Labels (N,) int64 and probabilities (N, 10) float32, as written."""
+        """Labels (N,) int64 and probabilities (N, 10) float32, as written.
+
+        Raises:
+            ValueError: the file is no table of predictions.
+        """
         import torch
 
-        with self.predictions_csv.open(newline="") as file:
-            header, *rows = csv.reader(file)
-        columns = [header.index(f"p{c}") for c in range(len(header) - 3)]
-        labels = torch.tensor([int(row[header.index("label")]) for row in rows])
-        return labels, torch.tensor([[float(row[c]) for c in columns] for row in rows])
+        try:
+            with self.predictions_csv.open(newline="") as file:
+                header, *rows = csv.reader(file)
+            if header[:3] != ["index", "label", "predicted"]:
+                raise ValueError("its first line names other columns")
+            columns = [header.index(f"p{c}") for c in range(len(header) - 3)]
+            labels = torch.tensor([int(row[header.index("label")]) for row in rows])
+            return labels, torch.tensor([[float(row[c]) for c in columns] for row in rows])
+        except (ValueError, IndexError, OverflowError, RuntimeError, csv.Error) as error:
+            raise ValueError(f"{self.predictions_csv}: damaged, {error}") from error
 
     def write_reproduction(self, facts: Mapping[str, Any]) -> None:
         """Writes what a reproduction of the study measures of a finished run."""

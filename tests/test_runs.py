@@ -83,6 +83,22 @@ def test_a_damaged_summary_is_refused_by_name(content, finished):
         evaluate([f"run={finished.folder}"])
 
 
+# found by mutating the files of a run at random, ten minutes long
+TABLES = ["a,b\n1\n", "a,b\n1,2,3\n", "a\nx\n"]
+PREDICTIONS = [f"index,label,predicted,p0\n{row}\n" for row in ("0,1", "0,9e9,1,1", "0,99999999999999999999,1,1")]
+
+
+@pytest.mark.parametrize("content", [*TABLES, *PREDICTIONS, "", "\0", 'a\n"'])
+def test_damaged_tables_are_refused_by_name(content, finished):
+    finished.metrics_csv.write_text(content)
+    finished.predictions_csv.write_text(content)
+    with pytest.raises(ValueError, match=r"predictions\.csv: damaged"):
+        finished.read_predictions()
+    if content in TABLES:
+        with pytest.raises(ValueError, match=r"metrics\.csv: damaged"):
+            finished.read_metrics()
+
+
 def test_predictions_come_back_as_they_were_written(tmp_path):
     labels = torch.arange(50) % 10
     probabilities = torch.randn(50, 10).softmax(1)

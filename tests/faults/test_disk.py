@@ -176,3 +176,14 @@ def test_out_of_memory_is_one_line(undisturbed_ann, tmp_path, data_root):
     assert "memory" in line
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
     shutil.rmtree(tmp_path / "run")
+
+
+def test_a_damaged_table_of_epochs_is_made_again_from_the_checkpoint(undisturbed_ann, serve, empty):
+    typed, expected, seconds = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, seconds=0.6 * seconds, signal=signal.SIGTERM)
+    (folder / "run" / "metrics.csv").write_text("a,b\n1\n")
+    (folder / "run" / "summary.json").write_text('{"status": "run')
+    again = serve(folder, "resume=run")
+    assert again.status == 0, again.output
+    assert_same_result(Run(folder / "run"), expected)

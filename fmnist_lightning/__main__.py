@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed, refuse_taken
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.errors import INTERRUPTED, Interrupted, one_line, wants_trace
+from fmnist_lightning.files import is_whole
 from fmnist_lightning.processes import is_later, quiet_overrides
 from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
 from fmnist_lightning.runs import Run
@@ -90,7 +91,8 @@ def _run(cfg: DictConfig) -> None:
         if resume:
             overrides = [typed for typed in overrides if not typed.startswith("resume=")]
             cfg = stored_config(Run(folder), overrides)
-            if not overrides and Run(folder).read_status() == "completed":
+            run = Run(folder)
+            if not overrides and run.read_status() == "completed" and is_whole(run.best_checkpoint):
                 print(f"completed, nothing is left to do; trainer.max_epochs=N trains longer\nrun: {folder}")
                 return
         from fmnist_lightning.training import show, train

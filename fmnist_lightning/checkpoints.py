@@ -21,25 +21,12 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import nn
 
-from fmnist_lightning.files import write_whole
+from fmnist_lightning.files import is_whole, sums_file, write_whole
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
 
 # without these a run cannot go on; best.ckpt and last.ckpt have them both
 _RESUMABLE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "processes"}
-
-
-def sums_file(path: Path) -> Path:
-    """The file beside a checkpoint that holds its SHA-256, as `sha256sum --check` reads it."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is, bit by bit, what was written; one without a checksum is taken as it is."""
-    if not sums_file(path).exists():
-        return True
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return digest in sums_file(path).read_text(errors="replace").split()
 
 
 class CheckpointFiles(CheckpointIO):

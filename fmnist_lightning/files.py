@@ -1,5 +1,6 @@
-"""How a file is written: whole or not at all."""
+"""How a file is written, whole or not at all, and whether it still is what was written."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -43,3 +44,19 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sums_file(path: Path) -> Path:
+    """The file beside another one that holds its SHA-256, as `sha256sum --check` reads it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and, bit by bit, what was written; one without a checksum is taken as it is."""
+    if not path.is_file():
+        return False
+    if not sums_file(path).exists():
+        return True
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest in sums_file(path).read_text(errors="replace").split()

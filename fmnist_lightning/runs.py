@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,10 @@ class Run:
         """
         write_whole(self.config_file, OmegaConf.to_yaml(config))
         self.write_summary(summary)
-        for events in self.folder.glob("events.out.tfevents.*"):
-            events.unlink()
+        for path in (*self.folder.glob("events.out.tfevents.*"), *self.folder.glob("projector_config.pbtxt")):
+            path.unlink()
+        for projected in self.folder.glob("[0-9]" * 5):
+            shutil.rmtree(projected)
 
     def read_config(self, changes: Mapping[str, Any] | None = None) -> DictConfig:
         """The composed config, as data: checked before anything in it is instantiated or resolved.

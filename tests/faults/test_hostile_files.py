@@ -12,8 +12,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from fmnist_lightning.checkpoints import sums_file
 from fmnist_lightning.evaluate import evaluate
+from fmnist_lightning.files import sums_file
 from fmnist_lightning.runs import Run
 
 

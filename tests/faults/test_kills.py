@@ -185,6 +185,11 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     assert again.status == 0
     assert again.output.startswith("completed, nothing is left to do")
     assert {path: path.read_bytes() for path in files} == files
+    assert "warning" not in longer.output
+    run.best_checkpoint.write_bytes(run.best_checkpoint.read_bytes()[:-1])
+    mended = serve(folder, "resume=run")
+    assert "is damaged" in mended.output
+    assert_same_result(run, expected)
     assert_same_result(run, expected)
 
 

@@ -216,6 +216,8 @@ class ProcessState(Callback):
         """Adds the state of all processes."""
         assert isinstance(pl_module, Classifier)
         mine = {"generators": generators(), "sums": pl_module.sums(), "seconds": self.seconds}
+        assert trainer.train_dataloader is not None
+        mine["loader"] = trainer.train_dataloader.state_dict()
         everyones: list[Any] = [mine]
         if trainer.world_size > 1:
             everyones = [None] * trainer.world_size
@@ -243,13 +245,16 @@ class ProcessState(Callback):
         )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts generators and sums back."""
+        """Puts generators, and within an epoch sums and position, back."""
         assert isinstance(pl_module, Classifier)
         if not self.resumed:
             return
         set_generators(self.mine["generators"])
         if trainer.fit_loop.restarted_mid_epoch:
             pl_module.set_sums(self.mine["sums"])
+            # Lightning does so itself, but not where a scheduler has asked for the number of steps before
+            assert trainer.train_dataloader is not None
+            trainer.train_dataloader.load_state_dict(self.mine["loader"])
         else:
             # the loader starts anew in each epoch, and draws a number as it does; Lightning would leave it out here
             trainer.fit_loop._resuming_from_checkpoint = False

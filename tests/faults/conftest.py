@@ -72,6 +72,7 @@ def serve() -> Iterator[Server]:
 
 def overrides(data_root: Path, model: str) -> list[str]:
     """A short run with dropout and augmentation, a kill in which is seldom at the same place twice."""
+    # such a scheduler has Lightning make the loader before a checkpoint is read
     cnn = ["model.filters=[4,8]", "model.head=[8]", "scheduler=one_cycle"]
     small = ["model.hidden=[16]"] if model == "ann" else cnn
     data = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=32", f"data.root={data_root}"]

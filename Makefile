@@ -37,7 +37,7 @@ test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 faults: .venv/complete ## kill runs, fill disks, damage files: the long version, an hour; prints a table
-	FAULTS=long $(BIN)/python -m pytest -s -q tests/faults $(ARGS)
+	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/faults $(ARGS)
 
 lint: .venv/complete ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -1,13 +1,19 @@
-"""What the tests share: a tiny set of drawn garments, composed configurations, and the command as a process."""
+"""What the tests share: a tiny set of drawn garments, composed configurations, the command as a process, archives."""
 
+import gzip
+import hashlib
+import http.server
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:  # imported where it is used: the tests say that they start before torch is loaded
@@ -96,3 +102,54 @@ def command(data_root: Path, tmp_path: Path) -> Command:
 def tiny_overrides(data_root: Path) -> list[str]:
     """What makes the command train the tiny garments on a CPU."""
     return [*TINY, f"data.root={data_root}", "trainer.accelerator=cpu"]
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The array as an idx file: magic number with type and rank, big-endian sizes, bytes."""
+    return bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A folder with four small archives in the real file format; their own MD5 sums stand in for the published ones."""
+    from fmnist_lightning.data import archives
+
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.integers(0, 256, (40, 28, 28)),
+        np.arange(40) % 10,
+        rng.integers(0, 256, (20, 28, 28)),
+        np.arange(20) % 10,
+    ]
+    for name, array in zip(archives.PUBLISHED_MD5, arrays, strict=True):
+        (folder / name).write_bytes(gzip.compress(idx(array)))
+    monkeypatch.delenv(archives.MIRROR_VARIABLE, raising=False)
+    sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in archives.PUBLISHED_MD5}
+    monkeypatch.setattr(archives, "PUBLISHED_MD5", sums)
+    return folder
+
+
+@pytest.fixture
+def server(mirror):
+    """The mirror over http, counting what is asked of it."""
+    asked: Counter[str] = Counter()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, directory=str(mirror), **kwargs)
+
+        def do_GET(self):
+            asked[self.path.removeprefix("/")] += 1
+            super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        running.asked = asked
+        running.url = f"http://127.0.0.1:{running.server_port}"
+        yield running
+        running.shutdown()

@@ -68,7 +68,7 @@ class Pictures:
                 dark_cell = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
                 words = f"{matrix[row, column]:.4g}\n{share:.1%}" if matrix[row, column] else "0"
                 colour = "#ffffff" if dark_cell else "#1c2128"
-                axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=colour)
+                axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=colour, in_layout=False)
             axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
             axes.set_yticks(range(len(class_names)), class_names)
             axes.set(
@@ -106,16 +106,20 @@ class Pictures:
         """A grid of test images with their index, true class, and the class predicted instead with its share."""
         columns = 6
         num_rows = max(1, -(-len(indices) // columns))
+        side, width, height = images.shape[-1], 1.06 * images.shape[-1], 1.4 * images.shape[-1]
         with rc_context(self.style):
             figure = Figure(figsize=(columns * 1.55, 0.35 + num_rows * 2.0), layout="constrained")
-            grid = figure.subplots(num_rows, columns, squeeze=False).ravel()
-            for axes in grid:
-                axes.set_axis_off()
-            for axes, index in zip(grid, indices.tolist(), strict=False):
+            axes: Axes = figure.subplots()  # one for all: laying out one for each takes three times as long
+            for i, index in enumerate(indices.tolist()):
+                left, top = i % columns * width, i // columns * height
                 share, predicted = probabilities[index].max(dim=0)
-                axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255)
+                place = (left, left + side, top + side, top)
+                axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255, extent=place)
                 true, instead = class_names[int(labels[index])], class_names[int(predicted)]
-                axes.set_title(f"#{index} {true}\ntaken for\n{instead} {share:.0%}", fontsize=7.5)
+                words = f"#{index} {true}\ntaken for\n{instead} {share:.0%}"
+                axes.text(left + side / 2, top - 1, words, ha="center", va="bottom", fontsize=7.5, in_layout=False)
+            axes.set(xlim=(0, columns * width), ylim=(num_rows * height - 0.4 * side, -0.4 * side))
+            axes.set_axis_off()
             figure.suptitle("Worst mistakes: the least probability given to the true class")
             return to_png(figure)
 

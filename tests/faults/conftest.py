@@ -3,6 +3,7 @@
 `make faults` sets FAULTS=long: more kills, every operation.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,6 @@ import torch
 from fmnist_lightning.runs import Run
 
 LONG = os.environ.get("FAULTS") == "long"
-TABLE: dict[str, list[bool]] = defaultdict(list)  # by fault: whether the run recovered, each time
 
 
 class Answer(NamedTuple):
@@ -50,15 +51,21 @@ class Server:
         operation: int = 0,
         inside: str = "",
         largest_file: int = 0,
+        copies: int = 1,
         **env: str,
     ) -> Answer:
-        """Runs the command; a signal after some seconds, or a kill at the n-th operation on files, may befall it."""
-        order = {"cwd": str(cwd), "arguments": arguments, "output": str(cwd / "output.txt"), "env": env}
+        """Runs the command; a signal after some seconds, or a kill at the n-th operation on files, may befall it.
+
+        Of several copies at once the answer has the first status that is not 0, and all outputs.
+        """
+        outputs = [cwd / f"output{i or ''}.txt" for i in range(copies)]
+        order = {"cwd": str(cwd), "arguments": arguments, "outputs": list(map(str, outputs)), "env": env}
         order |= {"seconds": seconds, "signal": int(signal), "operation": operation, "inside": inside}
         assert self.process.stdin and self.process.stdout
         print(json.dumps(order | {"largest_file": largest_file}), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return Answer(output=(cwd / "output.txt").read_text(errors="replace"), **answer)
+        status = next(filter(None, answer["statuses"]), 0)
+        return Answer(status, "".join(path.read_text(errors="replace") for path in outputs), answer["seconds"])
 
 
 @pytest.fixture(scope="session")
@@ -148,15 +155,17 @@ def assert_equal(one: Any, other: Any) -> None:
 
 
 @pytest.fixture
-def recovers() -> Callable[[str, Callable[[], None]], None]:
-    """Counts a fault and whether what must hold after it does."""
+def recovers(request) -> Callable[[], AbstractContextManager[None]]:
+    """Counts a fault, and whether what must hold after it does; a test that counts none is one fault."""
+    told: list[tuple[str, bool]] = request.node.user_properties  # which reach the table from other processes too
 
-    def count(fault: str, check: Callable[[], None]) -> None:
-        TABLE[fault].append(False)
-        check()
-        TABLE[fault][-1] = True
+    @contextmanager
+    def counted() -> Iterator[None]:
+        told.append(("recovered", False))
+        yield
+        told[-1] = ("recovered", True)
 
-    return count
+    return counted
 
 
 @pytest.fixture
@@ -171,9 +180,15 @@ def empty(tmp_path: Path) -> Callable[[], Path]:
     return clean
 
 
-def pytest_sessionfinish(session) -> None:
-    if LONG and TABLE:
-        lines = ["| fault | injected | recovered | lost |", "|---|---|---|---|"]
-        for fault, outcomes in TABLE.items():
-            lines.append(f"| {fault} | {len(outcomes)} | {sum(outcomes)} | {len(outcomes) - sum(outcomes)} |")
-        print("\n\n" + "\n".join(lines))
+def pytest_terminal_summary(terminalreporter) -> None:
+    if not LONG:
+        return
+    table: dict[str, list[bool]] = defaultdict(list)  # by test: whether the fault did no harm, each time
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "call" and not report.skipped:
+            name = report.nodeid.partition("::test_")[2].partition("[")[0].replace("_", " ")
+            table[name] += [recovered for _, recovered in report.user_properties] or [report.passed]
+    terminalreporter.write_line("| what holds | faults injected | recovered | lost |\n|---|---|---|---|")
+    for name, outcomes in sorted(table.items()):
+        lost = outcomes.count(False)
+        terminalreporter.write_line(f"| {name} | {len(outcomes)} | {len(outcomes) - lost} | {lost} |")

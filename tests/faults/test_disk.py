@@ -27,8 +27,7 @@ def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_g
         full = serve(folder, *typed, largest_file=size)
         if full.status == 0:  # nothing of a run is as large
             continue
-
-        def check(full=full, folder=folder):
+        with recovers():
             assert full.status == 1, full.output
             (line,) = [line for line in full.output.splitlines() if line.startswith("error: ")]
             assert "File too large" in line
@@ -41,8 +40,6 @@ def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_g
             again = serve(folder, *typed, "resume=auto")
             assert again.status == 0, again.output
             assert_same_result(Run(folder / "run"), expected)
-
-        recovers("a full disk", check)
     assert len(told) > 1, told
 
 
@@ -50,14 +47,11 @@ def test_a_full_disk_under_tensorboard_is_one_line(undisturbed_ann, serve, empty
     typed, _, _ = undisturbed_ann
     more = ["~callbacks.early_stopping", "callbacks.epoch_metrics.histograms=true", "trainer.max_epochs=60"]
     full = serve(empty(), *typed, *more, largest_file=190_000)  # its file alone grows beyond
-
-    def check():
+    with recovers():
         assert full.status == 1
         lines = [line for line in full.output.splitlines() if "File too large" in line]
         assert lines == [f"error: [Errno 27] File too large: '{tmp_path / 'run'}'"]
         assert "Traceback" not in full.output
-
-    recovers("a full disk", check)
 
 
 def test_a_folder_removed_under_a_run_is_one_line(undisturbed_ann, data_root, tmp_path):
@@ -108,23 +102,16 @@ def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_done(
 
 
 def test_eight_runs_at_once_on_one_data_and_one_outputs_folder_do_not_disturb_each_other(
-    undisturbed_ann, tmp_path, recovers
+    undisturbed_ann, serve, tmp_path
 ):
     typed, expected, _ = undisturbed_ann
     own = [typed_ for typed_ in typed if not typed_.startswith(("hydra.run.dir", "data.root"))]
-    arguments = [sys.executable, "-m", "fmnist_lightning", *own, "data.root=data", "trainer.max_epochs=4"]
-    processes = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    folders = {output.strip().splitlines()[-1].removeprefix("run: ") for output in outputs}
-
-    def check():
-        assert [process.returncode for process in processes] == [0] * 8
-        assert len(folders) == 8
-        for folder in folders:
-            assert Run(folder).metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
-            assert Run(folder).predictions_csv.read_bytes() == expected.predictions_csv.read_bytes()
-
-    recovers("eight runs at once", check)
+    answer = serve(tmp_path, *own, "data.root=data", copies=8)
+    assert answer.status == 0, answer.output
+    folders = {line.removeprefix("run: ") for line in answer.output.splitlines() if line.startswith("run: ")}
+    assert len(folders) == 8
+    for folder in folders:
+        assert_same_result(Run(folder), expected)
 
 
 def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):

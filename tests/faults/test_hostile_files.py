@@ -89,14 +89,11 @@ def test_a_hostile_checkpoint_is_one_line_and_its_code_never_runs(victim, serve,
         assert "\n" not in str(told.value), what
         shutil.copy(victim.best_checkpoint, victim.last_checkpoint)
         answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
-
-        def check(answer=answer, what=what):
+        with recovers():
             assert answer.status == 1, f"{what}: {answer.output}"
             assert "error: " in answer.output
             assert "Traceback" not in answer.output
             assert not canary.exists(), what
-
-        recovers("a hostile checkpoint", check)
 
 
 def test_names_of_classes_in_hyper_parameters_are_never_followed(victim, serve, tmp_path):

@@ -21,13 +21,9 @@ def test_a_run_killed_at_random_instants_goes_on_to_the_same_bits(undisturbed, s
         for _ in range(1 + moments.randrange(2)):  # sometimes killed again while it goes on
             serve(folder, *typed, "resume=auto", seconds=moments.uniform(0, seconds))
         again = serve(folder, *typed, "resume=auto")
-        recovers(
-            "SIGKILL at a random instant",
-            lambda again=again, folder=folder: (
-                assert_(again.status == 0, again.output),
-                assert_same_result(Run(folder / "run"), expected),
-            ),
-        )
+        with recovers():
+            assert again.status == 0, again.output
+            assert_same_result(Run(folder / "run"), expected)
 
 
 def test_a_run_killed_at_any_operation_on_its_files_goes_on_to_the_same_bits(undisturbed, serve, empty, recovers):
@@ -42,13 +38,9 @@ def test_a_run_killed_at_any_operation_on_its_files_goes_on_to_the_same_bits(und
         assert killed.status == -signal.SIGKILL, killed.output
         operation = (folder / "operation.txt").read_text()
         again = serve(folder, *typed, "resume=auto")
-        recovers(
-            "SIGKILL at an operation on a run's files",
-            lambda again=again, folder=folder, operation=operation: (
-                assert_(again.status == 0, f"{operation}: {again.output}"),
-                assert_same_result(Run(folder / "run"), expected),
-            ),
-        )
+        with recovers():
+            assert again.status == 0, f"{operation}: {again.output}"
+            assert_same_result(Run(folder / "run"), expected)
     assert not LONG or number > 100
 
 
@@ -63,8 +55,7 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
         folder = empty()
         stopped = serve(folder, *typed, seconds=part * seconds, signal=getattr(signal, name), **env)
         run = Run(folder / "run")
-
-        def check(stopped=stopped, run=run, part=part, folder=folder):
+        with recovers():
             assert stopped.status == 143, stopped.output
             assert "Traceback" not in stopped.output
             assert stopped.seconds < part * seconds + 10
@@ -72,8 +63,6 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
             again = serve(folder, "resume=run")
             assert again.status == 0, again.output
             assert_same_result(run, expected)
-
-        recovers(f"{name}, as a cluster sends it", check)
 
 
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
@@ -95,13 +84,10 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     if damage == "gone":
         path.unlink()
     again = serve(folder, "resume=run", "trainer.max_epochs=4")
-
-    def check():
+    with recovers():
         assert again.status == 0, again.output
         assert damage == "gone" or f"{path} is damaged" in again.output
         assert_same_result(run, expected)
-
-    recovers("a damaged checkpoint", check)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "gone"])
@@ -221,7 +207,3 @@ def test_only_what_makes_no_other_run_may_change(undisturbed_ann, serve, empty):
     nothing = serve(folder, "resume=nowhere")
     assert nothing.output.startswith("error: resume=nowhere: no run")
     assert (folder / "run" / "summary.json").read_bytes() == before
-
-
-def assert_(holds: bool, why: str) -> None:
-    assert holds, why

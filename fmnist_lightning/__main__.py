@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from filelock import FileLock, Timeout
@@ -14,10 +15,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed, refuse_taken
+from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.errors import INTERRUPTED, Interrupted, one_line, wants_trace
 from fmnist_lightning.files import is_whole
+from fmnist_lightning.folders import refuse_taken
 from fmnist_lightning.processes import is_later, quiet_overrides
 from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
 from fmnist_lightning.runs import Run
@@ -95,7 +97,7 @@ def _run(cfg: DictConfig) -> None:
             if not overrides and run.read_status() == "completed" and is_whole(run.best_checkpoint):
                 print(f"completed, nothing is left to do; trainer.max_epochs=N trains longer\nrun: {folder}")
                 return
-        from fmnist_lightning.training import show, train
+        from fmnist_lightning.training import train
 
         summary = train(cfg, folder, overrides, resume)
     except Timeout:
@@ -126,11 +128,37 @@ def _run(cfg: DictConfig) -> None:
             gc.collect()  # a run's objects know each other; by itself Python looks for such too rarely
             give_back_freed_memory()
     if summary:
-        show(summary, folder)
+        _show(summary, folder)
         if summary["status"] == "interrupted":  # a sweep ends here too
             sys.exit(INTERRUPTED)
         if summary["status"] == "failed":
             _failed.append(folder)
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    """Prints how the run ended; the last line is its folder."""
+    from rich.console import Console
+
+    from fmnist_lightning.data import FashionMNISTData
+    from fmnist_lightning.evaluation.terminal import print_scores
+
+    console = Console(highlight=False)
+    if "test" in summary:
+        print_scores(summary["test"], FashionMNISTData.class_names, console)
+        print(
+            f"test accuracy {summary['test']['accuracy']:.4f} at epoch {summary['best_epoch']} of {summary['epochs']}, "
+            f"chosen by its validation loss of {summary['val']['loss']:.4f}"
+        )
+    if summary["status"] == "interrupted":
+        learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"
+        print(f"interrupted: {learned}; resume={folder} goes on")
+    if summary["data_note"]:
+        print(f"*** {summary['data_note']}: these scores say nothing about Fashion-MNIST ***")
+    if "test" in summary:
+        print(f"report: {Run(folder).report_html}")
+    if summary["status"] == "failed":
+        print(f"error: {summary['error']}", file=sys.stderr)
+    print(f"run: {folder}", flush=True)
 
 
 if __name__ == "__main__":

@@ -169,9 +169,9 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
     from hydra.utils import instantiate
 
     from fmnist_lightning import arms
+    from fmnist_lightning.build import build_model, choose_precision
     from fmnist_lightning.devices import keep_freed_memory
     from fmnist_lightning.provenance import provenance
-    from fmnist_lightning.training import build_model, choose_precision
 
     if name != "conventional":
         keep_freed_memory()

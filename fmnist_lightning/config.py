@@ -4,8 +4,6 @@ import difflib
 import importlib.util
 import itertools
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.devices import check_device, count_devices, num_gpus
+from fmnist_lightning.folders import check_folder
 from fmnist_lightning.limits import LIMITS, is_list, is_number, spelling
-from fmnist_lightning.processes import check_processes, is_later
-from fmnist_lightning.runs import SUMMARY, Run
+from fmnist_lightning.machine import check_machine
 
 _PACKAGE = Path(__file__).resolve().parent
 # a wheel carries conf/ inside the package; in a checkout it stands beside it
@@ -72,27 +69,14 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
                 cfg = _compose([*search, *choice, *job])
                 _check_composed(cfg, base)
                 if runs_here:
-                    _check_machine(cfg, multirun, overrides, search)
+                    check_machine(cfg, multirun)
+                    check_folder(cfg, multirun, overrides, lambda typed: _compose([*search, *typed]))
 
 
 def composed(overrides: list[str], config_dir: str | None = None) -> DictConfig:
     """The configuration that overrides ask for, with Hydra's own node; checked by `check` before."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return _compose([*_search(config_dir), *overrides])
-
-
-def refuse_taken(cfg: DictConfig) -> None:
-    """Refuses a hydra.run.dir that holds a run: a new one is never written over it.
-
-    Raises:
-        ValueError: saying how the run there goes on.
-    """
-    folder = Path(cfg.hydra.run.dir)
-    if Run(folder).summary_json.exists() and not is_later():
-        more = "" if Run(folder).read_status() == "completed" else f"; resume={folder} goes on with it"
-        raise ValueError(
-            f"hydra.run.dir={folder}: already holds a run, which is kept; choose another hydra.run.dir{more}"
-        )
 
 
 def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
@@ -263,87 +247,6 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
             f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with precision {cfg.trainer.precision} "
             "gradients are clipped only without fused kernels; add optimizer.fused=false"
         )
-
-
-def _check_machine(cfg: DictConfig, multirun: bool, overrides: list[str], search: list[str]) -> None:
-    """What depends on the machine: the device and the folder."""
-    devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
-    devices = list(devices) if OmegaConf.is_list(devices) else devices
-    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
-    on_cluster = multirun and launcher in ("slurm", "submitit_slurm")  # the jobs run on other machines
-    if not on_cluster:
-        check_device(cfg.trainer.accelerator, devices)
-    without_gpu = cfg.trainer.accelerator == "cpu" or (num_gpus() == 0 and not on_cluster)
-    if cfg.trainer.precision == "16-mixed" and without_gpu:
-        raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
-    num_devices = count_devices(cfg.trainer.accelerator, devices)
-    if multirun and cfg.resume is not None:
-        raise ValueError(
-            f"resume={cfg.resume}: one run goes on; the same -m command into its hydra.sweep.dir goes on with a sweep"
-        )
-    if multirun and (cfg.trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
-        raise ValueError(
-            "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
-            "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
-        )
-    if on_cluster and shutil.which("srun") is None:
-        raise ValueError(
-            f"hydra/launcher={launcher}: no Slurm on this machine, srun is not found; start the sweep on a machine of "
-            "the cluster, or use hydra/launcher=joblib"
-        )
-    check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-    folder = Path(OmegaConf.select(cfg, key))
-    try:
-        existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-        with tempfile.TemporaryFile(dir=existing) as file:  # the only sure way to know
-            file.write(bytes(2**16))  # a full disk lets a file begin
-            file.flush()
-        if multirun:
-            _check_sweep(folder, overrides, search)
-        elif cfg.resume is None:
-            refuse_taken(cfg)
-    except OSError as error:
-        raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
-
-
-def _check_sweep(folder: Path, overrides: list[str], search: list[str]) -> None:
-    """Refuses a folder that holds other runs than those of the same sweep, made by the same code."""
-    before = folder / "multirun.yaml"
-    if before.exists() and _is_sweep_of(before, overrides):
-        _check_completed(folder, search)
-    elif next(folder.rglob(SUMMARY), before).exists() and not is_later():
-        raise ValueError(
-            f"hydra.sweep.dir={folder}: already holds another sweep or runs, which are kept; "
-            "choose another hydra.sweep.dir"
-        )
-
-
-def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:
-    """Whether the sweep that Hydra wrote down there was asked for by the same overrides."""
-    before = OmegaConf.select(OmegaConf.load(multirun_yaml), "hydra.overrides.task") or []
-    # in the same order: it numbers the jobs
-    return list(before) == [typed for typed in overrides if not re.match(r"[+~]*hydra[./]", typed)]
-
-
-def _check_completed(sweep: Path, search: list[str]) -> None:
-    """Refuses to go on with a sweep whose completed jobs would come out otherwise today."""
-    from fmnist_lightning.provenance import code_sha256, config_sha256
-
-    for path in sorted(sweep.rglob(SUMMARY)):
-        try:
-            summary = Run(path.parent).read_summary()
-        except ValueError:
-            continue  # damaged, and made again
-        if summary["status"] != "completed":
-            continue
-        cfg = _without_hydra(_compose([*search, *summary["overrides"]]))
-        # a summary of an older version has not both
-        if (summary.get("code_sha256"), summary.get("config_sha256")) != (code_sha256(), config_sha256(cfg)):
-            raise ValueError(
-                f"hydra.sweep.dir={sweep}: code or configuration changed since {path.parent.name} was completed; "
-                "choose another hydra.sweep.dir"
-            )
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

@@ -28,6 +28,7 @@ VERSIONS = (
 _CODE = (
     "data/*.py",
     "models/*.py",
+    "build.py",
     "training.py",
     "callbacks.py",
     "checkpoints.py",

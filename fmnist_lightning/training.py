@@ -1,4 +1,4 @@
-"""One run: build, fit, test the best checkpoint, hand its predictions to evaluation.
+"""One run: fit, test the best checkpoint, hand its predictions to evaluation.
 
 What draws and scores is imported when there is something to draw and score: training starts sooner and in less memory.
 """
@@ -6,11 +6,8 @@ What draws and scores is imported when there is something to draw and score: tra
 import gc
 import logging
 import signal
-import sys
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +15,22 @@ import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
-from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
+from fmnist_lightning.build import build_model, build_trainer, choose_precision, quiet
 from fmnist_lightning.callbacks import GiveBackMemory
-from fmnist_lightning.checkpoints import (
-    CheckpointFiles,
-    ProcessState,
-    load_weights,
-    newest_checkpoint,
-    rows_of,
-)
+from fmnist_lightning.checkpoints import ProcessState, load_weights, newest_checkpoint, rows_of
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.devices import computes_bfloat16, give_back_freed_memory, keep_freed_memory
+from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import Interrupted, one_line
 from fmnist_lightning.limits import require
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
 from fmnist_lightning.stopping import Interruption, StopWhereLossDiverges
-
-ADVICE = (  # warnings of Lightning's that do not apply here
-    ".*does not have many workers",  # one gather a batch is faster without
-    ".*is smaller than the logging interval",  # nothing is logged by the step
-    "Checkpoint directory .* exists and is not empty",  # a run that goes on
-    "GPU available but not used",  # whoever says accelerator=cpu means it
-    ".*isinstance.treespec, LeafSpec.",  # how Lightning 2.6 asks torch's tree functions; discouraged since torch 2.11
-)
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +64,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
         try:
             keep_freed_memory()
             pl.seed_everything(cfg.seed, workers=True, verbose=False)
-            data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
-            data.order_by(cfg.seed)
-            data.setup()
-            for fingerprint in ("data_sha256", "split_sha256"):
-                if before.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
-                    raise ValueError(
-                        f"resume={run.folder}: these are not its images, {fingerprint} differs; set data.root"
-                    )
+            data = _load_data(cfg, run, before)
             model = build_model(cfg)
             checkpoint, num_epochs = _choose_checkpoint(run, model, first) if resume else (None, 0)
             # it goes on in the precision in which it began, whatever is faster here
@@ -155,6 +131,17 @@ def _before(run: Run) -> dict[str, Any]:
     return {name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error")}
 
 
+def _load_data(cfg: DictConfig, run: Run, before: dict[str, Any]) -> FashionMNISTData:
+    """The images in the seed's order; a run that goes on does so on its own alone."""
+    data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
+    data.order_by(cfg.seed)
+    data.setup()
+    for fingerprint in ("data_sha256", "split_sha256"):
+        if before.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
+            raise ValueError(f"resume={run.folder}: these are not its images, {fingerprint} differs; set data.root")
+    return data
+
+
 def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> tuple[Path | None, int]:
     """The checkpoint that the run goes on from, and how many epochs it has; else what is left of the run is removed."""
     path, checkpoint, complaints = newest_checkpoint(run)
@@ -172,72 +159,6 @@ def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> tuple[Path |
             for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
                 file.unlink(missing_ok=True)
     return path, num_epochs
-
-
-def build_model(cfg: DictConfig) -> Classifier:
-    """The model of a configuration, with its optimizer and scheduler."""
-    optimizer = instantiate(cfg.optimizer, _convert_="all")
-    scheduler = instantiate(cfg.scheduler, _convert_="all") or None
-    model: Classifier = instantiate(cfg.model, optimizer=optimizer, scheduler=scheduler, _convert_="all")
-    return model
-
-
-def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
-    """The precision of a configuration; for auto bfloat16 where it is faster, else float32.
-
-    It is where the hardware multiplies it and the model convolves: autocast costs a small dense network more than it
-    gains. Lightning does not clip gradients in mixed precision with fused optimizers.
-    """
-    if cfg.trainer.precision != "auto":
-        return cfg.trainer.precision
-    convolves = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
-    pays = convolves and cfg.trainer.gradient_clip_val is None and computes_bfloat16(cfg.trainer.accelerator)
-    return "bf16-mixed" if pays else "32-true"
-
-
-def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
-    """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
-
-    Args:
-        cfg: a composed configuration.
-        run: whose folder that is.
-        precision: as trainer.precision, auto excluded.
-    """
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
-    for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(run.checkpoints.absolute())
-    with _quiet():
-        return pl.Trainer(
-            **{**cfg.trainer, "precision": precision},
-            callbacks=callbacks,
-            logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
-            plugins=[CheckpointFiles(run.checkpoints)],
-            default_root_dir=run.folder,
-            enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
-            enable_model_summary=False,
-            use_distributed_sampler=False,  # the data module itself shares the images out
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps from the terminal what Lightning says to everybody: its version of the device, tips, advice."""
-    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    in_threads = threading.excepthook
-    # TensorBoard's thread hands an error to its next write, which fails with it: told once, there
-    threading.excepthook = lambda failed: log.info("a thread failed", exc_info=failed.exc_value)
-    try:
-        with warnings.catch_warnings():
-            for advice in ADVICE:
-                warnings.filterwarnings("ignore", message=advice)
-            yield
-    finally:
-        threading.excepthook = in_threads
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def fit(
@@ -260,7 +181,7 @@ def fit(
         FloatingPointError: a loss is no finite number.
     """
     trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
-    with _quiet():
+    with quiet():
         # the garbage collector need not walk the million objects of the libraries again and again: a tenth of an
         # epoch of the ANN
         gc.freeze()
@@ -306,7 +227,7 @@ def test(
     Returns:
         Validation loss and accuracy, and the logits (N, 10) of all test images in official order.
     """
-    with _quiet():
+    with quiet():
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=devices,
@@ -352,26 +273,3 @@ def _report(run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trai
         inputs, _ = data.on_after_batch_transfer((pixels, labels), 0)
         tensorboard.show_network(writer, model.network, pixels, inputs, labels, names)
         logger.finalize("success")
-
-
-def show(summary: dict[str, Any], folder: Path) -> None:
-    """Prints how the run ended; the last line is its folder."""
-    from fmnist_lightning.evaluation.terminal import print_scores
-
-    console = Console(highlight=False)
-    if "test" in summary:
-        print_scores(summary["test"], FashionMNISTData.class_names, console)
-        print(
-            f"test accuracy {summary['test']['accuracy']:.4f} at epoch {summary['best_epoch']} of {summary['epochs']}, "
-            f"chosen by its validation loss of {summary['val']['loss']:.4f}"
-        )
-    if summary["status"] == "interrupted":
-        learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"
-        print(f"interrupted: {learned}; resume={folder} goes on")
-    if summary["data_note"]:
-        print(f"*** {summary['data_note']}: these scores say nothing about Fashion-MNIST ***")
-    if "test" in summary:
-        print(f"report: {Run(folder).report_html}")
-    if summary["status"] == "failed":
-        print(f"error: {summary['error']}", file=sys.stderr)
-    print(f"run: {folder}", flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fmnist_lightning import config, devices
+from fmnist_lightning import devices, machine
 from fmnist_lightning.config import check, read_arguments
 from fmnist_lightning.devices import num_gpus
 
@@ -117,7 +117,7 @@ def test_every_value_and_every_group_choice_of_a_sweep_is_checked(tmp_path, monk
 def fake_gpus(monkeypatch, number):
     """Has the driver of a Linux machine say that there are so many GPUs."""
     monkeypatch.setattr(devices.platform, "system", lambda: "Linux")
-    for module in (config, devices):
+    for module in (machine, devices):
         monkeypatch.setattr(module, "num_gpus", lambda: number)
 
 

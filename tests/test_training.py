@@ -10,12 +10,13 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 
-from fmnist_lightning import devices, training
+from fmnist_lightning import build, devices, training
+from fmnist_lightning.build import ADVICE, build_model, build_trainer, choose_precision
 from fmnist_lightning.config import CONF
 from fmnist_lightning.errors import Interrupted
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs import Run
-from fmnist_lightning.training import ADVICE, build_model, build_trainer, train
+from fmnist_lightning.training import train
 
 OPTIONS = [
     f"{group.name}={option.stem}"
@@ -228,9 +229,9 @@ def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tm
 
 def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
     def chosen(has_bfloat16, *overrides):
-        monkeypatch.setattr(training, "computes_bfloat16", lambda accelerator: has_bfloat16)
+        monkeypatch.setattr(build, "computes_bfloat16", lambda accelerator: has_bfloat16)
         cfg = composed(*overrides)
-        return training.choose_precision(cfg, build_model(cfg))
+        return choose_precision(cfg, build_model(cfg))
 
     assert chosen(True, "model=cnn") == "bf16-mixed"
     assert chosen(False, "model=cnn") == "32-true"
@@ -257,7 +258,7 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
 
     cfg = composed(f"model={model}", "trainer.accelerator=gpu", "logger=none")
     learner = build_model(cfg)
-    trainer = build_trainer(cfg, Run(tmp_path), training.choose_precision(cfg, learner))
+    trainer = build_trainer(cfg, Run(tmp_path), choose_precision(cfg, learner))
     trainer.callbacks.append(Strict())
     training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
     assert trainer.global_step == 10

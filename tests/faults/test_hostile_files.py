@@ -209,3 +209,26 @@ def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
     assert "<script>" not in table
     assert "<img" not in table
     assert "&lt;script&gt;" in table
+
+
+def test_a_sweeps_own_files_from_elsewhere_are_told_and_run_nothing(victim, serve, command, tmp_path):
+    overrides = victim.read_summary()["overrides"]
+    sweep = ["-m", "hydra.sweep.dir=sweep", *[typed for typed in overrides if not typed.startswith("hydra.")]]
+    folder = tmp_path / "sweep"
+    shutil.copytree(victim.folder, folder / "0_ann")
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil" / "__init__.py").write_text("open('canary', 'w')")
+    for content in ("{", "[]", "hydra: 3", "\x00"):
+        (folder / "multirun.yaml").write_text(content)
+        answer = serve(tmp_path, *sweep)
+        assert answer.status == 1
+        (line,) = answer.output.splitlines()
+        assert line.startswith("error: hydra.sweep.dir=sweep: already holds another sweep or runs, which are kept")
+    (folder / "multirun.yaml").write_text(json.dumps({"hydra": {"overrides": {"task": sweep[2:]}}}))
+    run = Run(folder / "0_ann")
+    run.write_summary(run.read_summary() | {"overrides": ["hydra.searchpath=[pkg://evil]"]})
+    answer = command(*sweep)  # in the folder that Python looks for modules in
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"error: {Path('sweep') / '0_ann' / 'summary.json'}: damaged, holds overrides of Hydra's")
+    assert not (tmp_path / "canary").exists()

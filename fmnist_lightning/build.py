@@ -1,0 +1,95 @@
+"""From a composed configuration to its model and its trainer."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning.pytorch as pl
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+from torch import nn
+
+from fmnist_lightning.checkpoints import CheckpointFiles
+from fmnist_lightning.devices import computes_bfloat16
+from fmnist_lightning.models import Classifier
+from fmnist_lightning.runs import Run
+
+ADVICE = (  # warnings of Lightning's that do not apply here
+    ".*does not have many workers",  # one gather a batch is faster without
+    ".*is smaller than the logging interval",  # nothing is logged by the step
+    "Checkpoint directory .* exists and is not empty",  # a run that goes on
+    "GPU available but not used",  # whoever says accelerator=cpu means it
+    ".*isinstance.treespec, LeafSpec.",  # how Lightning 2.6 asks torch's tree functions; discouraged since torch 2.11
+)
+
+log = logging.getLogger(__name__)
+
+
+def build_model(cfg: DictConfig) -> Classifier:
+    """The model of a configuration, with its optimizer and scheduler."""
+    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    scheduler = instantiate(cfg.scheduler, _convert_="all") or None
+    model: Classifier = instantiate(cfg.model, optimizer=optimizer, scheduler=scheduler, _convert_="all")
+    return model
+
+
+def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
+    """The precision of a configuration; for auto bfloat16 where it is faster, else float32.
+
+    It is where the hardware multiplies it and the model convolves: autocast costs a small dense network more than it
+    gains. Lightning does not clip gradients in mixed precision with fused optimizers.
+    """
+    if cfg.trainer.precision != "auto":
+        return cfg.trainer.precision
+    convolves = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    pays = convolves and cfg.trainer.gradient_clip_val is None and computes_bfloat16(cfg.trainer.accelerator)
+    return "bf16-mixed" if pays else "32-true"
+
+
+def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
+    """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
+
+    Args:
+        cfg: a composed configuration.
+        run: whose folder that is.
+        precision: as trainer.precision, auto excluded.
+    """
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(run.checkpoints.absolute())
+    with quiet():
+        return pl.Trainer(
+            **{**cfg.trainer, "precision": precision},
+            callbacks=callbacks,
+            logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
+            plugins=[CheckpointFiles(run.checkpoints)],
+            default_root_dir=run.folder,
+            enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the data module itself shares the images out
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps from the terminal what Lightning says to everybody: its version of the device, tips, advice."""
+    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    in_threads = threading.excepthook
+    # TensorBoard's thread hands an error to its next write, which fails with it: told once, there
+    threading.excepthook = lambda failed: log.info("a thread failed", exc_info=failed.exc_value)
+    try:
+        with warnings.catch_warnings():
+            for advice in ADVICE:
+                warnings.filterwarnings("ignore", message=advice)
+            yield
+    finally:
+        threading.excepthook = in_threads
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

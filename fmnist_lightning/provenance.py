@@ -32,6 +32,7 @@ _CODE = (
     "training.py",
     "callbacks.py",
     "checkpoints.py",
+    "training_state.py",
     "devices.py",
     "evaluation/scores.py",
     "study/losses.py",

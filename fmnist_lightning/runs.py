@@ -26,7 +26,7 @@ SUMMARY = "summary.json"
 
 # all that a config of this project names; anything else in a config found on disk is not instantiated
 TRUSTED_TARGET = re.compile(
-    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|checkpoints)\.[A-Z]\w*)"
+    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|training_state)\.[A-Z]\w*)"
     r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
     r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.(TensorBoardLogger|CSVLogger))"
 )
@@ -274,7 +274,7 @@ class Run:
         """
         from hydra.utils import instantiate
 
-        from fmnist_lightning.checkpoints import load_weights, read_checkpoint
+        from fmnist_lightning.checkpoints import load_weights, read_checkpoint  # which import torch
 
         if not self.best_checkpoint.exists():
             raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")

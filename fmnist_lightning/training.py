@@ -22,7 +22,7 @@ from torch import Tensor
 
 from fmnist_lightning.build import build_model, build_trainer, choose_precision, quiet
 from fmnist_lightning.callbacks import GiveBackMemory
-from fmnist_lightning.checkpoints import ProcessState, load_weights, newest_checkpoint, rows_of
+from fmnist_lightning.checkpoints import load_weights
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import Interrupted, one_line
@@ -31,6 +31,7 @@ from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
 from fmnist_lightning.stopping import Interruption, StopWhereLossDiverges
+from fmnist_lightning.training_state import ProcessState, newest_checkpoint, rows_of
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed
 from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.errors import INTERRUPTED, Interrupted, one_line, wants_trace
+from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
 from fmnist_lightning.files import is_whole
 from fmnist_lightning.folders import refuse_taken
 from fmnist_lightning.processes import is_later, quiet_overrides
@@ -33,6 +34,8 @@ _failed: list[Path] = []  # folders of the runs that failed: one does not stop a
 def main() -> None:
     """Runs what the command line asks for; exits with 0 only where every run was completed."""
     arguments = get_args_parser().parse_intermixed_args()
+    if hasattr(signal, "SIGUSR1"):  # a cluster's early warning, which would end Python with another status
+        signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(TERMINATED))
     only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
     if not only_asks:
         flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
@@ -82,7 +85,7 @@ def _run(cfg: DictConfig) -> None:
     settings = HydraConfig.get()
     folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
-    lock = _locks.get(folder) or lock_of(folder)
+    lock = _locks.get(folder.resolve()) or lock_of(folder)
     try:
         if not is_later():
             lock.acquire(timeout=0)  # once more where it is held

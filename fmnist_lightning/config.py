@@ -17,8 +17,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.folders import check_folder
-from fmnist_lightning.limits import LIMITS, is_list, is_number, spelling
+from fmnist_lightning.folders import check_folder, run_dir
+from fmnist_lightning.limits import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
 from fmnist_lightning.machine import check_machine
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -68,8 +68,14 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
             for job in _one_at_a_time([_single_values(override) for override in values]):
                 cfg = _compose([*search, *choice, *job])
                 _check_composed(cfg, base)
-                if runs_here:
-                    check_machine(cfg, multirun)
+                if multirun and cfg.resume is not None:
+                    raise ValueError(
+                        f"resume={cfg.resume}: one run goes on; the same -m command into its hydra.sweep.dir goes on "
+                        "with a sweep"
+                    )
+                if runs_here and cfg.resume in (None, "auto"):  # else the run has a configuration of its own
+                    launcher = cfg.hydra.runtime.choices["hydra/launcher"] if multirun else None
+                    check_machine(cfg.trainer, run_dir(cfg), launcher)
                     check_folder(cfg, multirun, overrides, lambda typed: _compose([*search, *typed]))
 
 
@@ -232,11 +238,8 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
     if added := sorted(set(keys) - set(keys_of(base))):
         raise ValueError(f"{added[0]}: no such key")
     OmegaConf.to_container(_without_hydra(cfg), resolve=True)  # refuses an interpolation that leads nowhere
-    for key in LIMITS.keys() & set(keys):
-        value = OmegaConf.select(cfg, key)
-        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        if not LIMITS[key].holds(value):
-            raise ValueError(f"{key}={spelling(value)}: must be {LIMITS[key].allowed}")
+    if broken := beyond_limits(cfg):
+        raise ValueError(broken)
     if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
         raise ValueError("data.batch_size=1: batch normalization needs 2 images or more; add model.batch_norm=false")
     if "optimizer.nesterov" in keys and cfg.optimizer.nesterov and cfg.optimizer.momentum == 0:
@@ -251,14 +254,3 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-
-
-def keys_of(cfg: Any) -> list[str]:
-    """Every key of cfg with its dots, groups included; nothing is resolved."""
-
-    def walk(node: Any, prefix: str) -> Iterator[str]:
-        for key, child in node.items() if isinstance(node, dict) else ():
-            yield f"{prefix}{key}"
-            yield from walk(child, f"{prefix}{key}.")
-
-    return list(walk(OmegaConf.to_container(cfg, resolve=False), ""))

@@ -42,6 +42,11 @@ def check_folder(
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
 
 
+def run_dir(cfg: DictConfig) -> str:
+    """hydra.run.dir of a composed configuration, with its `${...}` as they are."""
+    return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
+
+
 def refuse_taken(cfg: DictConfig) -> None:
     """Refuses a hydra.run.dir that holds a run: a new one is never written over it.
 
@@ -94,8 +99,9 @@ def _check_completed(sweep: Path, compose: Callable[[list[str]], DictConfig]) ->
         if any(map(_is_hydras, summary["overrides"])):  # not as we write it: Hydra's own name where configs come from
             raise ValueError(f"{path}: damaged, holds overrides of Hydra's; remove that run's folder")
         cfg = compose(summary["overrides"])
+        codes = {part.get("code_sha256") for part in [summary, *summary.get("resumed", [])]}
         # a summary of an older version has not both
-        if (summary.get("code_sha256"), summary.get("config_sha256")) != (code_sha256(), config_sha256(cfg)):
+        if codes != {code_sha256()} or summary.get("config_sha256") != config_sha256(cfg):
             raise ValueError(
                 f"hydra.sweep.dir={sweep}: code or configuration changed since {path.parent.name} was completed; "
                 "choose another hydra.sweep.dir"

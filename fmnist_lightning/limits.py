@@ -4,8 +4,10 @@ The command line refuses by this table before anything is imported or created; t
 values refuse by it too (`require`), so that a notebook gets the same message. No torch here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
 
 
 class Limit(NamedTuple):
@@ -67,6 +69,7 @@ _BATCHES = Limit(
     lambda v: v >= 1 if is_whole(v) else isinstance(v, float) and 0 < v <= 1,
 )
 _MONITORED = _one_of("val/loss", "val/accuracy", "train/loss", "train/accuracy")  # never a test score
+_IN_THE_RUN_FOLDER = Limit("empty: event files lie in the run folder itself", lambda v: v == "")
 
 LIMITS: dict[str, Limit] = {
     "resume": Limit("null, auto, or the folder of a run", lambda v: v is None or (isinstance(v, str) and v != "")),
@@ -121,6 +124,8 @@ LIMITS: dict[str, Limit] = {
     "trainer.deterministic": _one_of(True, False, "warn"),
     "trainer.benchmark": _one_of(None, True, False),
     "trainer.num_sanity_val_steps": _whole(0),
+    "logger.tensorboard.name": _IN_THE_RUN_FOLDER,
+    "logger.tensorboard.version": _IN_THE_RUN_FOLDER,
     "callbacks.epoch_metrics.histograms": _FLAG,
     "callbacks.best_checkpoint.monitor": _MONITORED,
     "callbacks.best_checkpoint.filename": _one_of("best"),  # a name that programs rely on
@@ -133,6 +138,27 @@ LIMITS: dict[str, Limit] = {
     "callbacks.early_stopping.patience": _whole(1),
     "callbacks.early_stopping.min_delta": _AT_LEAST_0,
 }
+
+
+def keys_of(cfg: Any) -> list[str]:
+    """Every key of cfg with its dots, groups included; nothing is resolved."""
+
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key, child in node.items() if isinstance(node, dict) else ():
+            yield f"{prefix}{key}"
+            yield from walk(child, f"{prefix}{key}.")
+
+    return list(walk(OmegaConf.to_container(cfg, resolve=False), ""))
+
+
+def beyond_limits(cfg: DictConfig) -> str | None:
+    """What is wrong with the first value of a configuration that is outside its limit; None where all are within."""
+    for key in sorted(LIMITS.keys() & set(keys_of(cfg))):
+        value = OmegaConf.select(cfg, key)
+        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        if not LIMITS[key].holds(value):
+            return f"{key}={spelling(value)}: must be {LIMITS[key].allowed}"
+    return None
 
 
 def require(**values: Any) -> None:

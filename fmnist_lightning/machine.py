@@ -8,31 +8,27 @@ from fmnist_lightning.devices import check_device, count_devices, num_gpus
 from fmnist_lightning.processes import check_processes
 
 
-def check_machine(cfg: DictConfig, multirun: bool) -> None:
-    """Refuses a composed configuration for which this machine has not the devices, processes or cluster.
+def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None) -> None:
+    """Refuses what this machine has not the devices, processes or cluster for.
 
     Args:
-        cfg: composed, with Hydra's own node.
-        multirun: whether a sweep was asked for.
+        trainer: of a composed configuration.
+        folder: hydra.run.dir, with its interpolations.
+        launcher: of a sweep; None for one run.
 
     Raises:
         ValueError: naming the override to change.
     """
-    devices, num_nodes = cfg.trainer.devices, cfg.trainer.num_nodes
+    devices, num_nodes = trainer.devices, trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
-    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
-    on_cluster = multirun and launcher in ("slurm", "submitit_slurm")  # the jobs run on other machines
+    on_cluster = launcher in ("slurm", "submitit_slurm")  # the jobs run on other machines
     if not on_cluster:
-        check_device(cfg.trainer.accelerator, devices)
-    without_gpu = cfg.trainer.accelerator == "cpu" or (num_gpus() == 0 and not on_cluster)
-    if cfg.trainer.precision == "16-mixed" and without_gpu:
+        check_device(trainer.accelerator, devices)
+    without_gpu = trainer.accelerator == "cpu" or (num_gpus() == 0 and not on_cluster)
+    if trainer.precision == "16-mixed" and without_gpu:
         raise ValueError("trainer.precision=16-mixed: needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU")
-    num_devices = count_devices(cfg.trainer.accelerator, devices)
-    if multirun and cfg.resume is not None:
-        raise ValueError(
-            f"resume={cfg.resume}: one run goes on; the same -m command into its hydra.sweep.dir goes on with a sweep"
-        )
-    if multirun and (cfg.trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
+    num_devices = count_devices(trainer.accelerator, devices)
+    if launcher and (trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
         raise ValueError(
             "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
             "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
@@ -42,4 +38,4 @@ def check_machine(cfg: DictConfig, multirun: bool) -> None:
             f"hydra/launcher={launcher}: no Slurm on this machine, srun is not found; start the sweep on a machine of "
             "the cluster, or use hydra/launcher=joblib"
         )
-    check_processes(num_nodes, num_devices, OmegaConf.to_yaml(cfg.hydra.run, resolve=False))
+    check_processes(num_nodes, num_devices, folder)

@@ -13,11 +13,14 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config import CONF, keys_of
-from fmnist_lightning.devices import check_device
+from fmnist_lightning.config import CONF, NEEDED
+from fmnist_lightning.folders import run_dir
+from fmnist_lightning.limits import keys_of
+from fmnist_lightning.machine import check_machine
 from fmnist_lightning.processes import is_later
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
+from fmnist_lightning.trust import read_from_elsewhere
 
 # what may differ when a run goes on: nothing that its numbers come from, but how long it trains
 CHANGEABLE = (
@@ -31,6 +34,7 @@ CHANGEABLE = (
 
 def lock_of(folder: Path) -> FileLock:
     """The lock that whoever works on a run folder holds; it lies beside the folder, which a sweep may empty."""
+    folder = folder.resolve()  # one lock, whatever name leads there
     return FileLock(folder.with_name(f".{folder.name}.lock"))
 
 
@@ -38,12 +42,13 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     """The run of `resume=DIR`, and its lock, held; none in a later process of a run.
 
     Raises:
-        ValueError: no run is there, or another process works on it.
+        ValueError: no run is there, it cannot go on, or another process works on it.
     """
-    run = Run(Path(folder).absolute())
-    for path in (run.folder, run.config_file, run.summary_json):
-        if not path.exists():
-            raise ValueError(f"resume={folder}: no run, {path} is missing; the last line of a run names its folder")
+    run = Run.existing(Path(folder).resolve(), called=f"resume={folder}")
+    if "${" in str(run.folder) or "\\" in run.folder.as_posix():
+        raise ValueError(f"resume={folder}: Hydra reads ${{ and backslashes in a name as its own; rename the folder")
+    if link := next((path for path in run.folder.rglob("*") if path.is_symlink()), None):
+        raise ValueError(f"resume={folder}: {link} is a link; a run that goes on writes in its own folder only")
     if run.seal_file.exists():
         raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")
     if is_later():
@@ -66,9 +71,15 @@ def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
 
     Args:
         cfg: composed, with Hydra's own node.
+
+    Raises:
+        ValueError: a value comes from elsewhere than the configuration, so that no stored one is known to be the same.
     """
+    keys = [str(key) for key in cfg if key != "hydra"]
+    if foreign := read_from_elsewhere(OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys))):
+        raise ValueError(f"resume=auto: {foreign} is read from elsewhere, and may differ next time; type its value")
     wanted = config_sha256(cfg)
-    pattern: str = OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"]  # type: ignore[index,call-overload]
+    pattern = run_dir(cfg)
     for run in _runs(pattern):
         try:
             if config_sha256(run.read_config()) != wanted:
@@ -109,7 +120,7 @@ def stored_config(run: Run, overrides: list[str]) -> DictConfig:
         changes[key] = override.value()
     cfg = run.read_config(changes)
     _check_keys(cfg, run)
-    check_device(cfg.trainer.accelerator, OmegaConf.to_container(cfg.trainer, resolve=True)["devices"])  # type: ignore[index,call-overload]
+    check_machine(cfg.trainer, str(run.folder))
     if "trainer.max_epochs" in changes:
         _check_max_epochs(cfg, run)
     return cfg
@@ -127,8 +138,19 @@ def _check_max_epochs(cfg: DictConfig, run: Run) -> None:
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:
-    """Refuses keys that today's trainer and callbacks do not have: what stands there goes to Lightning as it is."""
-    for group in ("trainer", "callbacks"):
-        known = set(keys_of(OmegaConf.load(CONF / group / "default.yaml")))
-        if foreign := sorted(set(keys_of(cfg[group])) - known):
+    """Refuses a trainer, callbacks or loggers that are not today's: what stands there goes to Lightning as it is."""
+    if missing := next((key for key in NEEDED if OmegaConf.select(cfg, key) is None), None):
+        raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
+    for group, file in (("trainer", "default"), ("callbacks", "default"), ("logger", "tensorboard")):
+        known, found = OmegaConf.load(CONF / group / f"{file}.yaml"), cfg[group]
+        if foreign := sorted(set(keys_of(found)) - set(keys_of(known))):
             raise ValueError(f"{run.config_file}: {group}.{foreign[0]} is no key of this version; remove it there")
+        if group != "trainer":  # an entry may be left out, whole
+            known = OmegaConf.create({name: known[name] for name in found})
+        if missing := next(iter(sorted(set(keys_of(known)) - set(keys_of(found)))), None):
+            raise ValueError(f"{run.config_file}: {group}.{missing} is missing; add it there")
+        for key in keys_of(known):
+            if key.endswith("_target_") and OmegaConf.select(found, key) != OmegaConf.select(known, key):
+                raise ValueError(
+                    f"{run.config_file}: {group}.{key} must be {OmegaConf.select(known, key)} where a run goes on"
+                )

@@ -4,18 +4,15 @@ import csv
 import hashlib
 import io
 import json
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from fmnist_lightning.files import write_whole
-from fmnist_lightning.limits import LIMITS, spelling
+from fmnist_lightning.trust import read_config, read_summary
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
     from torch import Tensor
@@ -23,15 +20,6 @@ if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that
     from fmnist_lightning.models import Classifier
 
 SUMMARY = "summary.json"
-
-# all that a config of this project names; anything else in a config found on disk is not instantiated
-TRUSTED_TARGET = re.compile(
-    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|training_state)\.[A-Z]\w*)"
-    r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
-    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.(TensorBoardLogger|CSVLogger))"
-)
-KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
-STATUSES = ("running", "completed", "interrupted", "failed")
 
 
 class Run:
@@ -56,8 +44,12 @@ class Run:
         self.report_html = self.report / "report.html"
 
     @classmethod
-    def existing(cls, folder: str | Path) -> "Run":
-        """The run in a folder, for whoever reads it.
+    def existing(cls, folder: str | Path, called: str = "") -> "Run":
+        """The run in a folder.
+
+        Args:
+            folder: of the run.
+            called: what the user typed; `run=FOLDER` where it is left out.
 
         Raises:
             ValueError: the folder is not there, or holds no run.
@@ -65,7 +57,8 @@ class Run:
         run = cls(folder)
         for path in (run.folder, run.config_file, run.summary_json):
             if not path.exists():
-                raise ValueError(f"run={folder}: no run, {path} is missing; the last line of a run names its folder")
+                called = called or f"run={folder}"
+                raise ValueError(f"{called}: no run, {path} is missing; the last line of a run names its folder")
         return run
 
     def claim(self, summary: Mapping[str, Any], config: DictConfig) -> None:
@@ -106,35 +99,9 @@ class Run:
             changes: values by key, in place of those in the file.
 
         Raises:
-            ValueError: no config of a run, a `_target_` that this project does not use, or a value that would be read
-                from somewhere else than the config itself, such as the environment.
+            ValueError: as `trust.read_config` says.
         """
-        try:
-            config = OmegaConf.load(self.config_file)
-            assert isinstance(config, DictConfig)
-            for key, value in (changes or {}).items():
-                OmegaConf.update(config, key, value, force_add=True)
-            plain = OmegaConf.to_container(config)
-        except (AssertionError, ValueError, YAMLError, OmegaConfBaseException, OSError, RecursionError) as error:
-            what = str(error).partition("\n")[0] or type(error).__name__
-            raise ValueError(f"{self.config_file}: holds no configuration ({what})") from error
-        assert isinstance(plain, dict)
-        if missing := sorted({"data", "model", "optimizer", "trainer", "callbacks", "seed"} - set(plain)):
-            raise ValueError(f"{self.config_file}: no configuration of a run, {missing[0]} is missing")
-        for key, value in _leaves(plain):
-            if key.endswith("_target_") and not TRUSTED_TARGET.fullmatch(str(value)):
-                raise ValueError(f"{self.config_file}: _target_ {str(value)!r} is nothing that this project names")
-            if isinstance(value, str) and "${" in value and not KEY_OF_ITS_OWN.fullmatch(value):
-                raise ValueError(
-                    f"{self.config_file}: {key}={value} would be read from elsewhere, which a stored config may not; "
-                    "replace it there by its value"
-                )
-        for key, limit in LIMITS.items():
-            value = OmegaConf.select(config, key)
-            value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            if value is not None and not limit.holds(value):
-                raise ValueError(f"{self.config_file}: {key}={spelling(value)} must be {limit.allowed}")
-        return config
+        return read_config(self.config_file, changes)
 
     def read_status(self) -> str:
         """The status in the summary; `damaged` where that cannot be read."""
@@ -147,20 +114,9 @@ class Run:
         """The summary, as its writer left it.
 
         Raises:
-            ValueError: the file is no JSON object.
+            ValueError: as `trust.read_summary` says.
         """
-        try:
-            summary = json.loads(self.summary_json.read_text())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{self.summary_json}: damaged, {error}") from None
-        if not isinstance(summary, dict):
-            raise ValueError(f"{self.summary_json}: damaged, holds no JSON object")
-        typed = summary.get("overrides")
-        if not isinstance(typed, list) or not all(isinstance(override, str) for override in typed):
-            raise ValueError(f"{self.summary_json}: damaged, overrides is no list of text")
-        if summary.get("status") not in STATUSES:
-            raise ValueError(f"{self.summary_json}: damaged, status is none of {', '.join(STATUSES)}")
-        return summary
+        return read_summary(self.summary_json)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replaces the summary."""
@@ -291,15 +247,3 @@ def _sha256(path: Path) -> str:
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a nested config that is neither list nor dictionary, with its key."""
-    if isinstance(node, dict):
-        for name, child in node.items():
-            yield from [(f"{key}.{name}", child)] if name == "_target_" else _leaves(child, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list):
-        for index, child in enumerate(node):
-            yield from _leaves(child, f"{key}.{index}")
-    else:
-        yield key, node

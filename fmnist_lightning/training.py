@@ -74,10 +74,11 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             if trainer.global_rank > 0:  # else each process would drop the same units
                 torch.manual_seed(cfg.seed + trainer.global_rank)
             summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
-            summary |= data.facts | provenance(trainer.strategy.root_device, str(trainer.precision))
+            origin = provenance(trainer.strategy.root_device, str(trainer.precision))
+            # a run that goes on keeps where its first part came from, and adds where this one does
+            summary |= data.facts | origin | {name: before[name] for name in origin if name in before}
             if resume:
-                this_time = {"after_epoch": num_epochs, "overrides": overrides}
-                this_time |= {name: summary[name] for name in ("device", "versions", "git_commit", "code_sha256")}
+                this_time = {"after_epoch": num_epochs, "overrides": overrides, **origin}
                 summary["resumed"] = [*before.get("resumed", []), this_time]
             opened = True
             if first:
@@ -91,6 +92,10 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             except FloatingPointError as error:
                 log.info("the run failed", exc_info=error)
                 not_finite = error
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                if checkpoint and not state.begun:  # what a file from elsewhere can hold has no bounds
+                    raise ValueError(f"{checkpoint}: no run goes on from it ({one_line(error)})") from error
+                raise
             summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}
             if not first:
                 return {}
@@ -99,7 +104,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
                 interruption.look()
             interruption.number = 0
             if run.best_checkpoint.exists():
-                summary |= _conclude(run, cfg, trainer, data)
+                summary |= _conclude(run, cfg, trainer, data, summary["epochs"])
                 give_back_freed_memory()  # before the report takes its own
             summary["status"] = "failed" if not_finite else "interrupted" if ctrl_c else "completed"
             if not_finite:
@@ -199,11 +204,19 @@ def fit(
                 torch.distributed.destroy_process_group()  # the first process goes on alone: one device scores
 
 
-def _conclude(run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData) -> dict[str, Any]:
-    """Scores the best checkpoint and writes the predictions; what the summary says of them."""
+def _conclude(
+    run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData, num_epochs: int
+) -> dict[str, Any]:
+    """Scores the best checkpoint and writes the predictions; what the summary says of them.
+
+    Nothing where it is of a later epoch than the run has: it was killed right after it had written that, and stopped
+    again before it came as far.
+    """
     from fmnist_lightning.evaluation import score
 
     model, checkpoint = run.load_best(cfg)
+    if checkpoint["epoch"] + 1 > num_epochs:
+        return {}
     device = trainer.strategy.root_device
     devices = [device.index] if device.index is not None else 1
     val, logits = test(model, data, trainer.precision, device.type, devices)

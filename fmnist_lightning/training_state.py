@@ -7,7 +7,7 @@ the sums of an unfinished epoch, of each process.
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,15 @@ from fmnist_lightning.files import is_whole
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
 
+_PROCESS = {"generators", "sums", "loader", "seconds"}
 # without these a run cannot go on; best.ckpt and last.ckpt have them both
-_RESUMABLE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "processes"}
+_RESUMABLE: dict[str, Callable[[Any], bool]] = {
+    "optimizer_states": lambda v: isinstance(v, list) and len(v) == 1 and isinstance(v[0], dict) and bool(v[0]),
+    "lr_schedulers": lambda v: isinstance(v, list),
+    "loops": lambda v: isinstance(v, dict) and "fit_loop" in v,
+    "callbacks": lambda v: isinstance(v, dict) and all(isinstance(state, dict) for state in v.values()),
+    "processes": lambda v: isinstance(v, list) and all(isinstance(p, dict) and set(p) >= _PROCESS for p in v),
+}
 
 
 def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]:
@@ -37,8 +44,9 @@ def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]
     if run.best_checkpoint in damaged or not good:
         return None, {}, complaints
     checkpoint = read_checkpoint(good[0])
-    if missing := sorted(_RESUMABLE - set(checkpoint)):
-        raise ValueError(f"{good[0]}: a run cannot go on from it, for it has no {missing[0]}")
+    for name, holds in _RESUMABLE.items():
+        if not holds(checkpoint.get(name)):
+            raise ValueError(f"{good[0]}: a run cannot go on from it, for its {name} are not as they were written")
     if rows_of(checkpoint) and not run.best_checkpoint.exists():
         return None, {}, [*complaints, f"{run.best_checkpoint} is gone"]
     return good[0], checkpoint, complaints
@@ -94,6 +102,7 @@ class ProcessState(Callback):
         self.resumed = resumed
         self.mine: dict[str, Any] = {}
         self.started = time.monotonic()
+        self.begun = False  # whether all of the checkpoint has been taken up
 
     @property
     def seconds(self) -> float:
@@ -137,17 +146,17 @@ class ProcessState(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Puts generators, and within an epoch sums and position, back."""
         assert isinstance(pl_module, Classifier)
-        if not self.resumed:
-            return
-        set_generators(self.mine["generators"])
-        if trainer.fit_loop.restarted_mid_epoch:
-            pl_module.set_sums(self.mine["sums"])
-            # Lightning does so itself, but not where a scheduler has asked for the number of steps before
-            assert trainer.train_dataloader is not None
-            trainer.train_dataloader.load_state_dict(self.mine["loader"])
-        else:
-            # the loader starts anew in each epoch, and draws a number as it does; Lightning would leave it out here
-            trainer.fit_loop._resuming_from_checkpoint = False
+        if self.resumed:
+            set_generators(self.mine["generators"])
+            if trainer.fit_loop.restarted_mid_epoch:
+                pl_module.set_sums(self.mine["sums"])
+                # Lightning does so itself, but not where a scheduler has asked for the number of steps before
+                assert trainer.train_dataloader is not None
+                trainer.train_dataloader.load_state_dict(self.mine["loader"])
+            else:
+                # the loader starts anew in each epoch, and draws a number as it does; Lightning would leave it out here
+                trainer.fit_loop._resuming_from_checkpoint = False
+        self.begun = True
 
 
 def generators() -> dict[str, Any]:

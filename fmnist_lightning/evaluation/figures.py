@@ -132,4 +132,5 @@ def to_png(figure: Figure) -> bytes:
     """The same bytes for the same figure: no word of the library that drew it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    figure.clear()  # its parts know each other, and Python looks for such too rarely: megabytes a figure
     return buffer.getvalue()

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,48 @@ def test_a_checkpoint_that_names_another_folder_writes_and_removes_nothing_there
     assert (elsewhere / "best.ckpt").read_text() == "precious"
 
 
+HOSTILE_STATES = {
+    "no optimizer": {"optimizer_states": []},
+    "an empty optimizer": {"optimizer_states": [{}]},
+    "a list of callbacks": {"callbacks": []},
+    "no loops": {"loops": {}},
+    "no generators": {"processes": [{}]},
+    "rows that are none": {"callbacks": {"EpochMetrics": {"rows": [5]}}},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE_STATES)
+def test_a_checkpoint_that_lacks_what_a_run_goes_on_from_is_one_line(what, victim, serve, tmp_path):
+    checkpoint = torch.load(victim.last_checkpoint, weights_only=True)
+    torch.save(checkpoint | HOSTILE_STATES[what], victim.last_checkpoint)
+    answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
+    assert answer.status == 1
+    errors = [line for line in answer.output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, answer.output
+    assert str(victim.last_checkpoint) in errors[0]
+
+
+@pytest.mark.parametrize("linked", ["checkpoints", "fmnist.log", "report/loss.png"])
+def test_a_run_goes_on_in_its_own_folder_only(linked, victim, serve, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    inside = victim.folder / linked
+    inside.rename(elsewhere)
+    inside.symlink_to(elsewhere)
+    answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
+    assert answer.status == 1
+    (line,) = answer.output.splitlines()
+    assert line.startswith(f"error: resume=run: {inside} is a link")
+
+
+@pytest.mark.parametrize(("name", "typed"), [("a${b}", "a\\${b}"), ("a\\b", "a\\b"), ("a\\", "a\\\\")])
+def test_a_folder_whose_name_hydra_would_read_as_its_own_is_refused(name, typed, victim, serve, tmp_path):
+    victim.folder.rename(tmp_path / name)
+    answer = serve(tmp_path, f"resume='{typed}'")
+    assert answer.status == 1
+    (line,) = answer.output.splitlines()
+    assert "rename the folder" in line
+
+
 @pytest.mark.parametrize("resume", ["http://127.0.0.1:1/last.ckpt", "https://example.com/run"])
 def test_a_url_is_no_run(resume, serve, tmp_path):
     answer = serve(tmp_path, f"resume='{resume}'")
@@ -144,25 +187,37 @@ HOSTILE_CONFIGS = {
     "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
     "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
     "data.root=x${hydra:job.name}": "would be read from elsewhere",
-    "model.dropout=7": "model.dropout=7 must be",
-    "trainer.plugins=evil": "trainer.plugins is no key",
-    "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is no key",
+    "model.dropout=7": "model.dropout=7: must be",
+    "model.dropout=${model.dropout}": "model.dropout",
+    "model=null": "model is missing",
+    "trainer.max_epochs=null": "trainer.max_epochs=null: must be",
+    "trainer.accelerator=null": "trainer.accelerator=null: must be",
+    "logger.tensorboard.name=../../victim": "logger.tensorboard.name=../../victim: must be empty",
     "callbacks.best_checkpoint.filename=../../evil": "callbacks.best_checkpoint.filename",
+}
+UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
+    "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "must be lightning.pytorch.loggers.Tensor",
+    "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "logger.more is no key",
+    "trainer.plugins=evil": "trainer.plugins is no key",
+    "trainer.num_nodes=2": "trainer.num_nodes=2: several machines train through torchrun",
+    "callbacks.best_checkpoint=null": "callbacks.best_checkpoint is missing",
+    "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is no key",
 }
 
 
-@pytest.mark.parametrize("hostile", HOSTILE_CONFIGS)
+@pytest.mark.parametrize("hostile", HOSTILE_CONFIGS | UNFIT_TO_GO_ON)
 def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, victim, serve, tmp_path):
     key, _, value = hostile.partition("=")
     config = OmegaConf.load(victim.config_file)
-    OmegaConf.update(config, key, int(value) if value.isdecimal() else value, force_add=True)
+    OmegaConf.update(config, key, {"null": None}.get(value, int(value) if value.isdecimal() else value), force_add=True)
     OmegaConf.save(config, victim.config_file)
-    answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5", SECRET="hush")
+    longer = [] if key == "trainer.max_epochs" else ["trainer.max_epochs=5"]
+    answer = serve(tmp_path, "resume=run", *longer, SECRET="hush")
     assert answer.status == 1
     (line,) = answer.output.splitlines()
-    assert HOSTILE_CONFIGS[hostile] in line
+    assert (HOSTILE_CONFIGS | UNFIT_TO_GO_ON)[hostile] in line
     assert "hush" not in line
-    if not key.startswith(("trainer", "callbacks.best", "logger")):  # all but these is used to score a run, too
+    if hostile in HOSTILE_CONFIGS:
         with pytest.raises(ValueError, match=r"config\.yaml"):
             evaluate([f"run={victim.folder}", "accelerator=cpu"])
 
@@ -175,6 +230,8 @@ def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, vict
         "null",
         "{",
         "&a [*a, *a]",
+        "a: &a [x, x]\nb: &b [*a, *a]\n"
+        + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in pairwise("bcdefghijklmnopqrst")),
         "!!python/object/apply:os.system [touch canary]",
         "a: " + "[" * 5000,
         "\x00",
@@ -194,7 +251,19 @@ def test_a_broken_config_or_summary_is_one_line(content, victim, serve, tmp_path
 def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
     from fmnist_lightning.sweep import Sweep
 
-    for summary in ({}, {"status": "<script>", "overrides": []}, {"status": "completed", "overrides": [3]}):
+    done = {"status": "completed", "overrides": []}
+    for summary in (
+        {},
+        {"status": "<script>", "overrides": []},
+        {"status": "completed", "overrides": [3]},
+        done | {"val": None},
+        done | {"val": {"loss": "x", "accuracy": 1}},
+        done | {"val": {"loss": float("nan"), "accuracy": 1}},
+        done | {"test": {"loss": 1, "accuracy": 1}},
+        done | {"epochs": "many"},
+        done | {"resumed": [5]},
+        done | {"precision": "auto"},
+    ):
         victim.summary_json.write_text(json.dumps(summary))
         (row,) = Sweep(tmp_path).rows()
         assert row["status"] == "damaged"

@@ -1,0 +1,142 @@
+"""What is believed of a config and a summary that are found on disk: data, of which nothing is run or looked up."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lightning.errors import one_line
+from fmnist_lightning.limits import LIMITS, beyond_limits, is_number
+
+# all that a config of this project names; anything else in a config found on disk is not instantiated
+TRUSTED_TARGET = re.compile(
+    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|training_state)\.[A-Z]\w*)"
+    r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
+    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.(TensorBoardLogger|CSVLogger))"
+)
+KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
+GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
+LARGEST = 2**20  # characters of a config; ours have some thousand
+STATUSES = ("running", "completed", "interrupted", "failed")
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, dict) and all(is_number(value.get(measure)) for measure in ("loss", "accuracy"))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# what this project itself reads of a summary, which may come from elsewhere
+SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "status": (f"one of {', '.join(STATUSES)}", lambda v: v in STATUSES),
+    "overrides": ("a list of text", lambda v: isinstance(v, list) and all(map(_is_text, v))),
+    "val": ("scores", _is_scores),
+    "test": ("scores", _is_scores),
+    "best_epoch": ("a number", is_number),
+    "epochs": ("a number", is_number),
+    "fit_seconds": ("a number", is_number),
+    "data": ("text", _is_text),
+    "data_sha256": ("text", _is_text),
+    "split_sha256": ("text", _is_text),
+    "precision": ("a precision", lambda v: v != "auto" and LIMITS["trainer.precision"].holds(v)),
+    "resumed": ("a list of parts", lambda v: isinstance(v, list) and all(isinstance(part, dict) for part in v)),
+}
+
+
+def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
+    """A composed config, as data: checked before anything in it is instantiated or resolved.
+
+    Args:
+        path: of the file.
+        changes: values by key, in place of those in the file.
+
+    Raises:
+        ValueError: no config of a run, a `_target_` that this project does not use, or a value that would be read
+            from somewhere else than the config itself, such as the environment.
+    """
+    try:
+        text = path.read_text()
+        # which may stand for any size
+        if len(text) > LARGEST or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("too large, or with aliases")
+        config = OmegaConf.create(text)
+        assert isinstance(config, DictConfig)
+        for key, value in (changes or {}).items():
+            OmegaConf.update(config, key, value, force_add=True)
+        plain = OmegaConf.to_container(config)
+    except (AssertionError, ValueError, yaml.YAMLError, OmegaConfBaseException, OSError, RecursionError) as error:
+        what = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path}: holds no configuration ({what})") from error
+    assert isinstance(plain, dict)
+    for group in GROUPS:
+        if not isinstance(plain.get(group), dict):
+            raise ValueError(f"{path}: no configuration of a run, {group} is missing")
+    if "seed" not in plain:
+        raise ValueError(f"{path}: no configuration of a run, seed is missing")
+    for key, value in _leaves(plain):
+        if key.endswith("_target_") and not TRUSTED_TARGET.fullmatch(str(value)):
+            raise ValueError(f"{path}: _target_ {str(value)!r} is nothing that this project names")
+    if foreign := read_from_elsewhere(plain):
+        raise ValueError(
+            f"{path}: {foreign} would be read from elsewhere, which a stored config may not; "
+            "replace it there by its value"
+        )
+    try:
+        broken = beyond_limits(config)
+    except (OmegaConfBaseException, RecursionError) as error:  # an interpolation that leads nowhere, or in a circle
+        broken = one_line(error)
+    if broken:
+        raise ValueError(f"{path}: {broken}")
+    return config
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A summary, as its writer left it.
+
+    Raises:
+        ValueError: the file is no JSON object, or what others read of it is not of the kind that was written.
+    """
+    try:
+        summary = json.loads(path.read_text(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, {error}") from None
+    if not isinstance(summary, dict):
+        raise ValueError(f"{path}: damaged, holds no JSON object")
+    needed = {"status", "overrides"}
+    if "test" in summary:
+        needed |= {"val", "data", "data_sha256", "split_sha256", "precision"}
+    for name, (allowed, holds) in SUMMARY_HOLDS.items():
+        if (name in summary or name in needed) and not holds(summary.get(name)):
+            raise ValueError(f"{path}: damaged, {name} is not {allowed}")
+    return summary
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def read_from_elsewhere(plain: Any) -> str | None:
+    """The first KEY=VALUE of an unresolved config whose value its own keys do not hold: from the environment, say."""
+    for key, value in _leaves(plain):
+        if isinstance(value, str) and "${" in value and not KEY_OF_ITS_OWN.fullmatch(value):
+            return f"{key}={value}"
+    return None
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested config that is neither list nor dictionary, with its key."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from [(f"{key}.{name}", child)] if name == "_target_" else _leaves(child, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            yield from _leaves(child, f"{key}.{index}")
+    else:
+        yield key, node

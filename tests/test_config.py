@@ -232,6 +232,14 @@ def test_each_process_of_torchrun_is_told_what_does_not_agree(rank, tmp_path, mo
         check([*MACHINES, "trainer.num_nodes=2", "seed=1,2"], multirun=True)
 
 
+def test_a_run_that_goes_on_is_judged_by_its_own_config_not_by_the_default(monkeypatch):
+    for name, value in (TORCHRUN | {"RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    check(["resume=outputs/run", "hydra.run.dir=/proc/runs"])
+    with pytest.raises(ValueError, match=r"trainer\.devices"):
+        check(["resume=auto"])
+
+
 def test_several_machines_without_torchrun_are_refused():
     with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: several machines train through torchrun"):
         check([*MACHINES, "trainer.num_nodes=2"])

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -225,6 +226,29 @@ def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tm
     cfg = composed("model=ann", "model.hidden=[16]", "~callbacks.early_stopping")
     assert train(cfg, tmp_path, [])["status"] == "interrupted"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_epoch_that_a_run_has_not_is_not_reported(composed, tmp_path, monkeypatch):
+    short, long = (composed("model=ann", "model.hidden=[16]", f"trainer.max_epochs={n}") for n in (1, 3))
+    train(short, tmp_path / "run", [])
+    train(long, tmp_path / "long", [])
+    for name in ("best.ckpt", "best.ckpt.sha256"):  # as a kill right after best.ckpt was written leaves it
+        shutil.copy(tmp_path / "long" / "checkpoints" / name, tmp_path / "run" / "checkpoints")
+    forward = ANN.forward
+
+    def stopped(self, images):
+        if self.training:
+            signal.raise_signal(signal.SIGINT)
+        return forward(self, images)
+
+    monkeypatch.setattr(ANN, "forward", stopped)
+    summary = train(long, tmp_path / "run", [], resume=True)
+    assert (summary["status"], summary["epochs"]) == ("interrupted", 1)
+    assert "test" not in summary
+    monkeypatch.setattr(ANN, "forward", forward)
+    train(long, tmp_path / "run", [], resume=True)
+    runs = [Run(tmp_path / name) for name in ("run", "long")]
+    assert len({run.predictions_csv.read_bytes() for run in runs}) == 1
 
 
 def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):

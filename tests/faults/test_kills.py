@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from fmnist_lightning.files import sums_file
+from fmnist_lightning.resume import lock_of
 from fmnist_lightning.runs import Run
 from tests.faults.conftest import LONG, assert_same_result, scalars
 
@@ -66,7 +68,7 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
 
 
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "gone"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "gone", "other sum"])
 def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed_ann, serve, empty, recovers):
     typed, expected, _ = undisturbed_ann
     folder = empty()
@@ -83,6 +85,8 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     path.write_bytes(content)
     if damage == "gone":
         path.unlink()
+    if damage == "other sum":
+        sums_file(path).write_bytes(b"\xff\xfe\0")
     again = serve(folder, "resume=run", "trainer.max_epochs=4")
     with recovers():
         assert again.status == 0, again.output
@@ -177,6 +181,47 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     assert "is damaged" in mended.output
     assert_same_result(run, expected)
     assert_same_result(run, expected)
+
+
+def test_a_run_goes_on_by_whatever_name_leads_to_its_folder_and_once_at_a_time(undisturbed_ann, serve, empty):
+    typed, expected, _ = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, "trainer.max_epochs=2")
+    (folder / "link").symlink_to("run")
+    (folder / "below").mkdir()
+    with lock_of(folder / "run"):
+        for name in ("run", "link", "below/../run", str(folder / "link")):
+            refused = serve(folder, f"resume={name}", "trainer.max_epochs=4")
+            assert refused.output.startswith(f"error: resume={name}: another process works on this run")
+    again = serve(folder / "below", "resume=../link", "trainer.max_epochs=3")
+    assert again.status == 0, again.output
+    longer = [typed_ for typed_ in typed if not typed_.startswith(("trainer.max_epochs", "hydra.run.dir"))]
+    auto = serve(folder / "below", *longer, "trainer.max_epochs=3", "hydra.run.dir=../run", "resume=auto")
+    assert auto.output.startswith("completed, nothing is left to do"), auto.output
+    assert serve(folder, "resume=link", "trainer.max_epochs=4").status == 0
+    assert_same_result(Run(folder / "run"), expected)
+
+
+def test_a_run_keeps_where_its_first_part_came_from(undisturbed_ann, serve, empty):
+    typed, _, _ = undisturbed_ann
+    folder = empty()
+    serve(folder, *typed, "trainer.max_epochs=2")
+    run = Run(folder / "run")
+    now = run.read_summary()
+    elsewhere = {"code_sha256": "another", "device": "another", "git_commit": "another"}
+    run.write_summary(now | elsewhere)
+    serve(folder, "resume=run", "trainer.max_epochs=4")
+    summary = run.read_summary()
+    assert {name: summary[name] for name in elsewhere} == elsewhere
+    assert {name: summary["resumed"][0][name] for name in elsewhere} == {name: now[name] for name in elsewhere}
+
+
+def test_auto_refuses_what_may_differ_next_time(undisturbed_ann, serve, empty):
+    typed, _, _ = undisturbed_ann
+    answer = serve(empty(), *typed, "data.root=${oc.env:ROOT}", "resume=auto", ROOT="data")
+    assert answer.status == 1
+    (line,) = answer.output.splitlines()
+    assert line.startswith("error: resume=auto: data.root=${oc.env:ROOT} is read from elsewhere")
 
 
 def test_a_run_that_early_stopping_ended_stays_ended(serve, undisturbed_ann, empty):

@@ -140,7 +140,7 @@ def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repea
         redirect_stdout(nowhere),
         redirect_stderr(nowhere),
         tempfile.TemporaryDirectory() as folder,
-        suppress(EOFError),  # the parent is done
+        suppress(EOFError, ConnectionError),  # the parent is done, or gives up
     ):
         try:
             arm, facts = _set_up(name, overrides, images, Path(folder))

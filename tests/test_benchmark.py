@@ -33,6 +33,14 @@ def test_the_benchmark_prints_a_table_and_writes_it(command, tiny_overrides, tmp
     assert "project / arm" in answer.stdout
 
 
+def test_a_dataset_out_of_reach_is_one_line(command):
+    arguments = ["model=ann", "data=fashion_mnist", "data.root=nowhere", "data.mirrors=[]"]
+    answer = command(*arguments, module="fmnist_lightning.benchmark")
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: Fashion-MNIST is not in nowhere")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

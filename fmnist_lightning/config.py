@@ -237,7 +237,7 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
     keys = keys_of(cfg)
     if added := sorted(set(keys) - set(keys_of(base))):
         raise ValueError(f"{added[0]}: no such key")
-    OmegaConf.to_container(_without_hydra(cfg), resolve=True)  # refuses an interpolation that leads nowhere
+    OmegaConf.to_container(without_hydra(cfg), resolve=True)  # refuses an interpolation that leads nowhere
     if broken := beyond_limits(cfg):
         raise ValueError(broken)
     if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
@@ -252,5 +252,6 @@ def _check_composed(cfg: DictConfig, base: DictConfig) -> None:
         )
 
 
-def _without_hydra(cfg: DictConfig) -> DictConfig:
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's own node."""
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

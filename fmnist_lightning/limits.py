@@ -156,9 +156,13 @@ def beyond_limits(cfg: DictConfig) -> str | None:
     for key in sorted(LIMITS.keys() & set(keys_of(cfg))):
         value = OmegaConf.select(cfg, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        if not LIMITS[key].holds(value):
-            return f"{key}={spelling(value)}: must be {LIMITS[key].allowed}"
+        if broken := _beyond_limit(key, value):
+            return broken
     return None
+
+
+def _beyond_limit(key: str, value: Any) -> str | None:
+    return None if LIMITS[key].holds(value) else f"{key}={spelling(value)}: must be {LIMITS[key].allowed}"
 
 
 def require(**values: Any) -> None:
@@ -171,6 +175,5 @@ def require(**values: Any) -> None:
         ValueError: with the override's name, the value and what is allowed.
     """
     for name, value in values.items():
-        key = name.replace("__", ".")
-        if not LIMITS[key].holds(value):
-            raise ValueError(f"{key}={spelling(value)}: must be {LIMITS[key].allowed}")
+        if broken := _beyond_limit(name.replace("__", "."), value):
+            raise ValueError(broken)

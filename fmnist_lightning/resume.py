@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config import CONF, NEEDED
+from fmnist_lightning.config import CONF, NEEDED, without_hydra
 from fmnist_lightning.folders import run_dir
 from fmnist_lightning.limits import keys_of
 from fmnist_lightning.machine import check_machine
@@ -44,7 +44,7 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     Raises:
         ValueError: no run is there, it cannot go on, or another process works on it.
     """
-    run = Run.existing(Path(folder).resolve(), called=f"resume={folder}")
+    run = Run(Run.existing(folder, key="resume").folder.resolve())
     if "${" in str(run.folder) or "\\" in run.folder.as_posix():
         raise ValueError(f"resume={folder}: Hydra reads ${{ and backslashes in a name as its own; rename the folder")
     if link := next((path for path in run.folder.rglob("*") if path.is_symlink()), None):
@@ -75,8 +75,7 @@ def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
     Raises:
         ValueError: a value comes from elsewhere than the configuration, so that no stored one is known to be the same.
     """
-    keys = [str(key) for key in cfg if key != "hydra"]
-    if foreign := read_from_elsewhere(OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys))):
+    if foreign := read_from_elsewhere(OmegaConf.to_container(without_hydra(cfg))):
         raise ValueError(f"resume=auto: {foreign} is read from elsewhere, and may differ next time; type its value")
     wanted = config_sha256(cfg)
     pattern = run_dir(cfg)

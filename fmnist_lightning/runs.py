@@ -44,12 +44,12 @@ class Run:
         self.report_html = self.report / "report.html"
 
     @classmethod
-    def existing(cls, folder: str | Path, called: str = "") -> "Run":
+    def existing(cls, folder: str | Path, key: str = "run") -> "Run":
         """The run in a folder.
 
         Args:
             folder: of the run.
-            called: what the user typed; `run=FOLDER` where it is left out.
+            key: by which the user named it.
 
         Raises:
             ValueError: the folder is not there, or holds no run.
@@ -57,8 +57,7 @@ class Run:
         run = cls(folder)
         for path in (run.folder, run.config_file, run.summary_json):
             if not path.exists():
-                called = called or f"run={folder}"
-                raise ValueError(f"{called}: no run, {path} is missing; the last line of a run names its folder")
+                raise ValueError(f"{key}={folder}: no run, {path} is missing; the last line of a run names its folder")
         return run
 
     def claim(self, summary: Mapping[str, Any], config: DictConfig) -> None:

@@ -26,7 +26,6 @@ from fmnist_lightning.checkpoints import load_weights
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import Interrupted, one_line
-from fmnist_lightning.limits import require
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
@@ -92,7 +91,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             except FloatingPointError as error:
                 log.info("the run failed", exc_info=error)
                 not_finite = error
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
                 if checkpoint and not state.begun:  # what a file from elsewhere can hold has no bounds
                     raise ValueError(f"{checkpoint}: no run goes on from it ({one_line(error)})") from error
                 raise
@@ -132,7 +131,6 @@ def _before(run: Run) -> dict[str, Any]:
     except ValueError as error:
         print(f"{error}; it is written anew", flush=True)
         return {}
-    require(trainer__precision=summary.get("precision", "auto"))
     # results of the part before are not those of the whole
     return {name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error")}
 

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from fmnist_lightning.evaluate import evaluate
 from fmnist_lightning.files import sums_file
 from fmnist_lightning.runs import Run
+from fmnist_lightning.training_state import generators
 
 
 class Bomb:
@@ -127,12 +128,20 @@ def test_a_checkpoint_that_names_another_folder_writes_and_removes_nothing_there
     assert (elsewhere / "best.ckpt").read_text() == "precious"
 
 
+GENERATORS = generators()
+PROCESS = {"generators": GENERATORS, "sums": {}, "loader": {}, "seconds": 0.0}
 HOSTILE_STATES = {
     "no optimizer": {"optimizer_states": []},
     "an empty optimizer": {"optimizer_states": [{}]},
     "a list of callbacks": {"callbacks": []},
     "no loops": {"loops": {}},
     "no generators": {"processes": [{}]},
+    "generators of other sizes": {
+        "processes": [PROCESS | {"generators": GENERATORS | {"torch": torch.zeros(3, dtype=torch.uint8)}}]
+    },
+    "generators that are text": {"processes": [PROCESS | {"generators": "text"}]},
+    "loops that are none": {"loops": {"fit_loop": 5}},
+    "an optimizer of another model": {"optimizer_states": [{"state": {}, "param_groups": []}]},
     "rows that are none": {"callbacks": {"EpochMetrics": {"rows": [5]}}},
 }
 

@@ -110,6 +110,14 @@ def report(predictions, epochs, **changes):
     return build_report(summary, epochs, (labels, logits.softmax(1)), images, NAMES)
 
 
+def test_the_page_says_where_each_part_of_a_run_was_trained(predictions, epochs):
+    parts = [{"after_epoch": 3, "device": "another <b>GPU</b>", "git_commit": None}, {"after_epoch": 7}]
+    page = report(predictions, epochs, resumed=parts)["report.html"]
+    assert "after epoch 3, on another &lt;b&gt;GPU&lt;/b&gt;, commit <code>not from a checkout</code>" in page
+    assert "after epoch 7, on " in page
+    assert "gone on" not in report(predictions, epochs)["report.html"]
+
+
 def test_the_report_is_the_contracts_files_and_one_self_contained_page(predictions, epochs):
     files = report(predictions, epochs)
     assert sorted(files) == [

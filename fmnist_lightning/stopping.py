@@ -27,14 +27,18 @@ class Interruption(Callback):
     too, which swallows it: then the training goes on. Lightning ends at SIGTERM without a checkpoint and with exit
     status 0, which looks like success.
 
-    Outside training the handler does raise, for a download may take minutes; where that was swallowed, `look` raises
-    again. A context: in it the signals are taken over, after it they are as before.
+    Outside training the handler does raise, for a download may take minutes. Where that was swallowed, `look` raises
+    again; where it came in the middle of compiled code, which makes an error of its own of it (Matplotlib's an
+    "Invalid affine transformation matrix"), `caused` tells.
+
+    A context: in it the signals are taken over, after it they are as before.
     """
 
     def __init__(self) -> None:
         self.number = 0  # of the signal that came
         self.since = 0.0
         self.training = False
+        self._raised = False
         self._before: dict[int, Any] = {}
         self._unraisable = sys.unraisablehook
 
@@ -60,7 +64,12 @@ class Interruption(Callback):
         again, self.number = self.number, number
         self.since = self.since or time.monotonic()
         if not self.training or (again and number == signal.SIGINT):
+            self._raised = True
             raise Interrupted(number)
+
+    def caused(self, error: BaseException) -> bool:
+        """Whether an error is what became of the one that the handler raised."""
+        return self._raised and isinstance(error, Exception)
 
     def look(self) -> None:
         """Raises where a signal came."""

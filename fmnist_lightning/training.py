@@ -113,14 +113,17 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             interruption.look()
             run.write_summary(summary)
             log.info("%s after %d epochs", summary["status"], summary["epochs"])
-        except BaseException as error:
-            if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's names no file
-                error.filename = str(run.folder)
+        except BaseException as caught:
+            ending = Interrupted(interruption.number) if interruption.caused(caught) else caught
+            if isinstance(ending, OSError) and ending.errno and ending.filename is None:  # TensorBoard's names no file
+                ending.filename = str(run.folder)
             if first and opened:
-                status = "failed" if isinstance(error, Exception) else "interrupted"
+                status = "failed" if isinstance(ending, Exception) else "interrupted"
                 with suppress(OSError):  # where the disk is full, that is what is told, not that it cannot be noted
-                    run.write_summary(summary | {"status": status, "error": one_line(error)})
-            raise
+                    run.write_summary(summary | {"status": status, "error": one_line(ending)})
+            if ending is caught:
+                raise
+            raise ending from caught
     return summary
 
 

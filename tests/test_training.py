@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
+from matplotlib.transforms import AffineBase
 
 from fmnist_lightning import build, devices, training
 from fmnist_lightning.build import ADVICE, build_model, build_trainer, choose_precision
@@ -303,3 +304,18 @@ def test_a_signal_that_was_swallowed_outside_training_still_ends_the_run(compose
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(composed, tmp_path)
     assert Run(tmp_path).read_summary()["status"] == "interrupted"
+
+
+def test_a_signal_of_which_compiled_code_makes_another_error_still_ends_the_run(composed, tmp_path, monkeypatch):
+    array = AffineBase.__array__
+
+    def interrupted(self, *arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return array(self, *arguments, **options)
+
+    monkeypatch.setattr(AffineBase, "__array__", interrupted)
+    with pytest.raises(Interrupted, match="SIGTERM") as caught:
+        run(composed, tmp_path)
+    assert isinstance(caught.value.__cause__, ValueError)
+    summary = Run(tmp_path).read_summary()
+    assert (summary["status"], summary["error"]) == ("interrupted", "Interrupted: interrupted by SIGTERM")

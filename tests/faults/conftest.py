@@ -54,7 +54,7 @@ class Server:
         copies: int = 1,
         **env: str,
     ) -> Answer:
-        """Runs the command; a signal after some seconds, or a kill at the n-th operation on files, may befall it.
+        """Runs the command; a signal after some seconds, or at the n-th operation on files, may befall it.
 
         Of several copies at once the answer has the first status that is not 0, and all outputs.
         """

@@ -7,7 +7,6 @@ The processes are real ones and are really killed; they only save the seconds of
 import json
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -28,8 +27,8 @@ IMPORTED = (lightning.pytorch, matplotlib.figure, sklearn.metrics, torch.utils.t
 WRITES = {"os.rename", "os.remove", "os.chmod", "os.mkdir", "os.link", "os.truncate"}
 
 
-def kill_at_operation(number: int, inside: str) -> None:
-    """Kills this process right before its n-th operation on files below a folder, counted from 1."""
+def signal_at_operation(number: int, inside: str, signal_: int) -> None:
+    """Sends this process a signal right before its n-th operation on files below a folder, counted from 1."""
     done = 0
 
     def count(name: str) -> None:
@@ -37,7 +36,7 @@ def kill_at_operation(number: int, inside: str) -> None:
         done += 1
         if done == number:
             Path("operation.txt").write_text(name)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal_)
 
     def watch(event: str, arguments: tuple) -> None:
         paths = [os.fsdecode(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)]
@@ -67,7 +66,7 @@ def child(order: dict, output_file: str) -> None:
     if order["largest_file"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
     if order["operation"]:
-        kill_at_operation(order["operation"], order["inside"])
+        signal_at_operation(order["operation"], order["inside"], order["signal"])
     sys.argv = ["fmnist_lightning", *order["arguments"]]
     status = 0
     try:

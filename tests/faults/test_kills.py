@@ -53,14 +53,15 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
     typed, expected, seconds = undisturbed
     slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     env = slurm if name == "SIGUSR1" else {}  # where Lightning would put its own handlers in place
-    for part in (0.4, 0.6) if LONG else (0.5,):
+    for number in range(30, 300, 10) if LONG else (150,):
         folder = empty()
-        stopped = serve(folder, *typed, seconds=part * seconds, signal=getattr(signal, name), **env)
+        at = {"operation": number, "inside": str(folder / "run"), "signal": getattr(signal, name)}
+        stopped = serve(folder, *typed, **at, **env)
         run = Run(folder / "run")
         with recovers():
             assert stopped.status == 143, stopped.output
             assert "Traceback" not in stopped.output
-            assert stopped.seconds < part * seconds + 10
+            assert stopped.seconds < seconds + 10
             assert run.read_summary()["status"] == "interrupted"
             again = serve(folder, "resume=run")
             assert again.status == 0, again.output

@@ -261,6 +261,8 @@ def _make(overrides: list[str], folder: Path) -> None:
     started = time.monotonic()
     run, cfg = Run(folder), _compose(overrides)
     summary = train(cfg, folder, overrides)
+    if summary["status"] == "failed":
+        raise ValueError(summary["error"])
     if summary["status"] != "completed":
         raise KeyboardInterrupt
     losses = measure_losses(run, cfg)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.reproduce import read_settings
+from fmnist_lightning.reproduce import _make, read_settings
 from fmnist_lightning.runs import Run
 from fmnist_lightning.study.plan import plan
 
@@ -161,6 +161,12 @@ def test_a_full_disk_stops_it_in_one_line_and_keeps_what_is_finished(made, start
         errors
     )
     assert len(list(folder.glob("runs/*/SHA256SUMS"))) == NUM_RUNS - 1
+
+
+def test_a_run_whose_loss_diverges_failed_and_was_not_interrupted(tiny_overrides, tmp_path):
+    with pytest.raises(ValueError, match=r"optimizer\.lr=1e\+12: the .*loss is"):
+        _make([*tiny_overrides, "model=ann", "optimizer.lr=1e12"], tmp_path / "run")
+    assert not Run(tmp_path / "run").seal_file.exists()
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Interruption(Callback):
 
     def caused(self, error: BaseException) -> bool:
         """Whether an error is what became of the one that the handler raised."""
-        return self._raised and isinstance(error, Exception)
+        return self._raised and self.number > 0 and isinstance(error, Exception)
 
     def look(self) -> None:
         """Raises where a signal came."""

@@ -229,6 +229,25 @@ def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tm
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_goes_wrong_after_an_impatient_ctrl_c_is_told_as_what_it_is(composed, tmp_path, monkeypatch):
+    forward = ANN.forward
+
+    def stopped(self, images):
+        if self.training and self.trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return forward(self, images)
+
+    def full(self, files):
+        raise OSError(28, "No space left on device", str(self.report))
+
+    monkeypatch.setattr(ANN, "forward", stopped)
+    monkeypatch.setattr(Run, "write_report", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(composed, tmp_path)
+    assert Run(tmp_path).read_summary()["status"] == "failed"
+
+
 def test_an_epoch_that_a_run_has_not_is_not_reported(composed, tmp_path, monkeypatch):
     short, long = (composed("model=ann", "model.hidden=[16]", f"trainer.max_epochs={n}") for n in (1, 3))
     train(short, tmp_path / "run", [])

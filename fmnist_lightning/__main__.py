@@ -4,6 +4,7 @@ import gc
 import logging
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,19 @@ def main() -> None:
     try:
         _run()
     finally:
-        unfinished = 0
-        if WatchSweep.folder:
-            Sweep(WatchSweep.folder).update()
-            unfinished = Sweep(WatchSweep.folder).show()
+        unfinished = _show_sweep(Sweep(WatchSweep.folder)) if WatchSweep.folder else 0
     if _failed or unfinished:
         sys.exit(1)
+
+
+def _show_sweep(sweep: Sweep) -> int:
+    """Prints how the sweep ended; how many jobs were not completed, or 1 where its table cannot be written."""
+    try:
+        sweep.update()
+        return sweep.show()
+    except OSError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
 
 
 def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:
@@ -127,7 +135,8 @@ def _run(cfg: DictConfig) -> None:
     finally:
         lock.release()
         if sweep:
-            sweep.update()
+            with suppress(OSError):  # which the end of the sweep tells, where it lasts
+                sweep.update()
             gc.collect()  # a run's objects know each other; by itself Python looks for such too rarely
             give_back_freed_memory()
     if summary:

@@ -66,6 +66,16 @@ def test_a_job_that_fails_does_not_stop_the_others(made, sweep):
     assert "Traceback" in (job(sweep.folder, 0) / "fmnist.log").read_text()
 
 
+def test_a_table_that_cannot_be_written_is_one_line_and_costs_no_job(sweep):
+    folder = sweep.folder.with_name("unwritten")
+    (folder / "sweep.csv").mkdir(parents=True)
+    answer = sweep("model=ann", "seed=0,1", into="unwritten")
+    assert answer.returncode == 1
+    (line,) = answer.stderr.splitlines()
+    assert line == f"error: [Errno 21] Is a directory: '{Path('unwritten') / 'sweep.csv'}'"
+    assert {row["status"] for row in Sweep(folder).rows()} == {"completed"}
+
+
 def test_the_table_is_ordered_by_validation_and_says_what_was_varied(made, sweep):
     rows = table(sweep.folder)
     losses = [float(row["val_loss"]) for row in rows[:2]]

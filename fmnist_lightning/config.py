@@ -53,6 +53,7 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
     if config_dir and not Path(config_dir).is_dir():
         raise ValueError(f"--config-dir={config_dir}: there is no such folder")
     search = _search(config_dir)
+    folders = set()  # looked at: a sweep's is that of all its jobs
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         parsed = [_parse(loader, typed, multirun) for typed in overrides]
@@ -76,7 +77,10 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
                 if runs_here and cfg.resume in (None, "auto"):  # else the run has a configuration of its own
                     launcher = cfg.hydra.runtime.choices["hydra/launcher"] if multirun else None
                     check_machine(cfg.trainer, run_dir(cfg), launcher)
-                    check_folder(cfg, multirun, overrides, lambda typed: _compose([*search, *typed]))
+                    folder = str(cfg.hydra.sweep.dir if multirun else cfg.hydra.run.dir)
+                    if folder not in folders:
+                        folders.add(folder)
+                        check_folder(cfg, multirun, overrides, lambda typed: _compose([*search, *typed]))
 
 
 def composed(overrides: list[str], config_dir: str | None = None) -> DictConfig:

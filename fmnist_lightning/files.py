@@ -55,8 +55,13 @@ def is_whole(path: Path) -> bool:
     """Whether a file is there and, bit by bit, what was written; one without a checksum is taken as it is."""
     if not path.is_file():
         return False
-    if not sums_file(path).exists():
-        return True
+    sums = sums_file(path)
+    if not sums.is_file():
+        return not sums.exists()
+    return sha256(path).encode() in sums.read_bytes().split()
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal digits."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return digest in sums_file(path).read_text(errors="replace").split()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,8 +47,11 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     run = Run(Run.existing(folder, key="resume").folder.resolve())
     if "${" in str(run.folder) or "\\" in run.folder.as_posix():
         raise ValueError(f"resume={folder}: Hydra reads ${{ and backslashes in a name as its own; rename the folder")
-    if link := next((path for path in run.folder.rglob("*") if path.is_symlink()), None):
-        raise ValueError(f"resume={folder}: {link} is a link; a run that goes on writes in its own folder only")
+    for path in run.folder.rglob("*"):
+        if path.is_symlink():
+            raise ValueError(f"resume={folder}: {path} is a link; a run that goes on writes in its own folder only")
+        if not (path.is_file() or path.is_dir()):
+            raise ValueError(f"resume={folder}: {path} is neither file nor folder; remove it")
     if run.seal_file.exists():
         raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")
     if is_later():

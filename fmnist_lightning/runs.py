@@ -1,7 +1,6 @@
 """The run folder: its names, its config, its summary, its model. The only file that knows the layout."""
 
 import csv
-import hashlib
 import io
 import json
 import shutil
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.files import write_whole
+from fmnist_lightning.files import sha256, write_whole
 from fmnist_lightning.trust import read_config, read_summary
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
@@ -192,8 +191,9 @@ class Run:
 
     def seal(self) -> None:
         """Writes down the SHA-256 of every file of the run, as `sha256sum --check SHA256SUMS` reads it."""
-        sums = {path: _sha256(self.folder / path) for path in self._files()}
-        write_whole(self.seal_file, "".join(f"{digest}  {path}\n" for path, digest in sums.items()))
+        paths = [path for path in self.folder.rglob("*") if path.is_file() and path != self.seal_file]
+        sums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in paths}
+        write_whole(self.seal_file, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
     def check_seal(self) -> None:
         """Compares the files of a sealed run with what they were.
@@ -204,13 +204,9 @@ class Run:
         for line in self.seal_file.read_text().splitlines():
             digest, _, name = line.partition("  ")
             path = self.folder / name
-            if not path.is_file() or _sha256(path) != digest:
+            if not path.is_file() or sha256(path) != digest:
                 what = "changed" if path.exists() else "missing"
                 raise ValueError(f"{path}: {what} since the run was finished; remove {self.folder} to make it again")
-
-    def _files(self) -> list[str]:
-        paths = [path for path in self.folder.rglob("*") if path.is_file() and path != self.seal_file]
-        return sorted(path.relative_to(self.folder).as_posix() for path in paths)
 
     def write_report(self, files: Mapping[str, str | bytes]) -> None:
         """Writes the report's files, by name."""
@@ -237,11 +233,6 @@ class Run:
         model: Classifier = instantiate((config or self.read_config()).model, _convert_="all")
         load_weights(model, checkpoint, self.best_checkpoint)
         return model, checkpoint
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(value: Mapping[str, Any]) -> str:

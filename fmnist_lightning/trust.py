@@ -21,7 +21,7 @@ TRUSTED_TARGET = re.compile(
 )
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
-LARGEST = 2**20  # characters of a config; ours have some thousand
+LARGEST = 2**20  # bytes of a config or a summary; ours have some thousand
 STATUSES = ("running", "completed", "interrupted", "failed")
 
 
@@ -62,10 +62,9 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> DictCon
             from somewhere else than the config itself, such as the environment.
     """
     try:
-        text = path.read_text()
-        # which may stand for any size
-        if len(text) > LARGEST or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ValueError("too large, or with aliases")
+        text = _read(path)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it has aliases, which may stand for any size")
         config = OmegaConf.create(text)
         assert isinstance(config, DictConfig)
         for key, value in (changes or {}).items():
@@ -104,7 +103,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         ValueError: the file is no JSON object, or what others read of it is not of the kind that was written.
     """
     try:
-        summary = json.loads(path.read_text(), parse_constant=_refuse_constant)
+        summary = json.loads(_read(path), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged, {error}") from None
     if not isinstance(summary, dict):
@@ -116,6 +115,15 @@ def read_summary(path: Path) -> dict[str, Any]:
         if (name in summary or name in needed) and not holds(summary.get(name)):
             raise ValueError(f"{path}: damaged, {name} is not {allowed}")
     return summary
+
+
+def _read(path: Path) -> str:
+    """A file's text; no pipe, which may never end, and nothing that fills the memory."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    return path.read_text()
 
 
 def _refuse_constant(name: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
 import zipfile
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
 from fmnist_lightning.files import sums_file
+from fmnist_lightning.resume import named_run
 from fmnist_lightning.runs import Run
 from fmnist_lightning.training_state import generators
 
@@ -229,6 +231,27 @@ def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, vict
     if hostile in HOSTILE_CONFIGS:
         with pytest.raises(ValueError, match=r"config\.yaml"):
             evaluate([f"run={victim.folder}", "accelerator=cpu"])
+
+
+def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
+    arguments = [f"run={victim.folder}", "accelerator=cpu"]
+    sums = sums_file(victim.best_checkpoint)
+    sums.touch()
+    for path in (victim.config_file, victim.summary_json, sums):
+        kept = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)  # whoever reads it waits forever
+        with pytest.raises(ValueError, match=path.name):
+            evaluate(arguments)
+        with pytest.raises(ValueError, match=path.name):
+            named_run(str(victim.folder))
+        path.unlink()
+        if path != sums:
+            path.touch()
+            os.truncate(path, 10**12)  # bytes, none of which takes room on the disk
+            with pytest.raises(ValueError, match=rf"{path.name}: .*more than 1,048,576 bytes"):
+                evaluate(arguments)
+        path.write_bytes(kept)
 
 
 @pytest.mark.parametrize(

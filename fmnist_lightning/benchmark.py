@@ -27,7 +27,7 @@ from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
 from fmnist_lightning.errors import one_line, run_command
 from fmnist_lightning.files import write_whole
 
-OWN = {"repeats": "5", "images": None, "output": None, "arms": None}
+OWN = {"repeats": "5", "images": "60000", "output": None, "arms": None}
 PARTS = ("input", "step", "epoch")
 STEPS = 20  # training steps in one timing of the step alone
 
@@ -52,8 +52,10 @@ def benchmark(arguments: Sequence[str]) -> dict[str, Any]:
     """
     own = read_arguments([a for a in arguments if a.partition("=")[0] in OWN], OWN)
     overrides = ["data.batch_size=256", *(a for a in arguments if a.partition("=")[0] not in OWN)]
+    if "trainer.precision=16-mixed" in overrides:
+        raise ValueError("trainer.precision=16-mixed: the bare loop scales no gradients; auto, bf16-mixed or 32-true")
     check(overrides)
-    repeats, images = _whole("repeats", own["repeats"]), _whole("images", own["images"] or "60000", least=100)
+    repeats, images = _whole("repeats", own["repeats"]), _whole("images", own["images"], least=100)
     names = _arm_names(own["arms"])
     context = multiprocessing.get_context("spawn")
     workers = {}
@@ -192,7 +194,7 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
     ](cfg, data, precision, device, folder)
     num_train, num_val = len(data.labels["train"]), len(data.labels["val"])
     machine = {
-        "model": type(build_model(cfg)).__name__.lower(),
+        "model": type(arm.model).__name__.lower(),
         "data": data.facts["data"],
         "images": [num_train, num_val],
     }

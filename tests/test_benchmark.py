@@ -46,6 +46,7 @@ def test_a_dataset_out_of_reach_is_one_line(command):
     [
         (["repeats=0"], "repeats=0: must be a whole number, at least 1"),
         (["images=few"], "images=few: must be a whole number"),
+        (["trainer.precision=16-mixed"], "trainer.precision=16-mixed: the bare loop scales no gradients"),
         (["arms=bare,bar"], "arms=bare,bar: must be a comma list of project, conventional, bare"),
         (["modle=ann"], "did you mean model=ann"),
     ],

@@ -17,7 +17,7 @@ from fmnist_lightning.limits import LIMITS, beyond_limits, is_number
 TRUSTED_TARGET = re.compile(
     r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|training_state)\.[A-Z]\w*)"
     r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
-    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.(TensorBoardLogger|CSVLogger))"
+    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.TensorBoardLogger)"
 )
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")

@@ -194,7 +194,7 @@ HOSTILE_CONFIGS = {
     "optimizer._target_=builtins.exec": "nothing that this project names",
     "optimizer._target_=torch.optim.lr_scheduler.partial": "nothing that this project names",
     "model._target_=${data.root}": "nothing that this project names",
-    "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "nothing that this project names",
+    "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "nothing that this project names",
     "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
     "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
     "data.root=x${hydra:job.name}": "would be read from elsewhere",
@@ -207,7 +207,7 @@ HOSTILE_CONFIGS = {
     "callbacks.best_checkpoint.filename=../../evil": "callbacks.best_checkpoint.filename",
 }
 UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
-    "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "must be lightning.pytorch.loggers.Tensor",
+    "logger.tensorboard._target_=torch.optim.Adam": "must be lightning.pytorch.loggers.Tensor",
     "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "logger.more is no key",
     "trainer.plugins=evil": "trainer.plugins is no key",
     "trainer.num_nodes=2": "trainer.num_nodes=2: several machines train through torchrun",

@@ -63,7 +63,7 @@ format: .venv/complete ## format, and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-reproduce: .venv/complete ## make the study again, in two hours on 2 cores; ARGS="reproduce.size=quick" in 3 minutes
+reproduce: .venv/complete ## make the study again, in 70 minutes on 2 cores; ARGS="reproduce.size=quick" in 3 minutes
 	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
 
 benchmark: .venv/complete ## time this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick

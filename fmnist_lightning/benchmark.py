@@ -23,7 +23,7 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
+from fmnist_lightning.config import check, composed, read_arguments
 from fmnist_lightning.errors import one_line, run_command
 from fmnist_lightning.files import write_whole
 
@@ -167,7 +167,6 @@ def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repea
 def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple[Any, dict[str, Any]]:
     import lightning.pytorch as pl
     import torch
-    from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
     from fmnist_lightning import arms
@@ -177,8 +176,7 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
 
     if name != "conventional":
         keep_freed_memory()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        cfg = compose(CONFIG_NAME, [*overrides, "~callbacks.early_stopping"])
+    cfg = composed([*overrides, "~callbacks.early_stopping"])
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data, _convert_="all")
     data.setup()

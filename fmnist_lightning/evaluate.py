@@ -3,8 +3,6 @@
 Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
 """
 
-from pathlib import Path
-
 from fmnist_lightning.config import read_arguments
 from fmnist_lightning.devices import check_device
 from fmnist_lightning.errors import run_command
@@ -58,7 +56,7 @@ def evaluate(arguments: list[str]) -> int:
     for fingerprint in ("data_sha256", "split_sha256"):
         if data.facts[fingerprint] != summary[fingerprint]:
             raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
-    model, _ = run.load_best()
+    model, _ = run.load_best(cfg)
     val, logits = test(model, data, summary["precision"], given["accelerator"] or "auto")
     scores = score(logits, data.labels["test"], data.class_names)
     print_scores(scores, data.class_names, Console(highlight=False))
@@ -71,7 +69,7 @@ def evaluate(arguments: list[str]) -> int:
         print(f"{name:>13} {again:.4f}, in summary.json {before:.4f}")
     agrees = all(abs(again - before) <= TOLERANCE for again, before in differences.values())
     print("agrees with its summary" if agrees else "DOES NOT AGREE with its summary")
-    print(f"run: {Path(run.folder)}")
+    print(f"run: {run.folder}")
     return 0 if agrees else 1
 
 

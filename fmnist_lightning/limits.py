@@ -50,7 +50,7 @@ def _number(words: str, holds: Callable[[float], bool]) -> Limit:
 
 def _one_of(*options: Any) -> Limit:
     words = "one of " + ", ".join(map(spelling, options))
-    return Limit(words, lambda v: any(v is option or (v == option and type(v) is type(option)) for option in options))
+    return Limit(words, lambda v: any(v == option and type(v) is type(option) for option in options))
 
 
 def _sizes(low: int, high: int) -> Limit:

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check, read_arguments
+from fmnist_lightning.config import check, composed, read_arguments, without_hydra
 from fmnist_lightning.devices import num_gpus
 from fmnist_lightning.errors import one_line, run_command
 from fmnist_lightning.runs import Run
@@ -141,13 +141,6 @@ def _overrides(planned: Planned, settings: Settings) -> list[str]:
     return [*settings.overrides, *planned.cell.overrides(planned.seed, settings.size), *QUIET]
 
 
-def _compose(overrides: list[str]) -> Any:
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose(CONFIG_NAME, overrides)
-
-
 def _folder_of(planned: Planned, settings: Settings) -> Path:
     """Named by the settings, code, versions and device that make its numbers: others get another folder."""
     import torch
@@ -155,7 +148,7 @@ def _folder_of(planned: Planned, settings: Settings) -> Path:
 
     from fmnist_lightning.provenance import code_sha256, device_name, versions
 
-    cfg = _compose(_overrides(planned, settings))
+    cfg = without_hydra(composed(_overrides(planned, settings)))
     on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = device_name(torch.device("cuda" if on_gpu else "cpu"))
     depends_on = (OmegaConf.to_yaml(cfg, resolve=True), code_sha256(), versions(), device)
@@ -259,7 +252,7 @@ def _make(overrides: list[str], folder: Path) -> None:
     from fmnist_lightning.training import train
 
     started = time.monotonic()
-    run, cfg = Run(folder), _compose(overrides)
+    run, cfg = Run(folder), without_hydra(composed(overrides))
     summary = train(cfg, folder, overrides)
     if summary["status"] == "failed":
         raise ValueError(summary["error"])

@@ -141,7 +141,7 @@ def _before(run: Run) -> dict[str, Any]:
 def _load_data(cfg: DictConfig, run: Run, before: dict[str, Any]) -> FashionMNISTData:
     """The images in the seed's order; a run that goes on does so on its own alone."""
     data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
-    data.order_by(cfg.seed)
+    data.seed = cfg.seed
     data.setup()
     for fingerprint in ("data_sha256", "split_sha256"):
         if before.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
@@ -185,7 +185,7 @@ def fit(
         checkpoint: that training goes on from.
 
     Raises:
-        FloatingPointError: a loss is no finite number.
+        FloatingPointError: a loss is no finite number, or past return.
     """
     trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
     with quiet():

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import TensorDataset
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassStatScores
 
 from fmnist_lightning import arms
 from fmnist_lightning.benchmark import benchmark
-from fmnist_lightning.data.batches import InMemory
 from fmnist_lightning.models import ANN, CNN
 
 
@@ -71,7 +71,7 @@ def counts(arm_class, cfg, folder, monkeypatch):
     counted = Counter()
     with monkeypatch.context() as patched:
         for name, owners in (
-            ("__getitem__", (InMemory, arms.FashionMNIST)),
+            ("__getitem__", (TensorDataset, arms.FashionMNIST)),
             ("update", (MeanMetric, MulticlassStatScores)),
         ):
             for owner in owners:

@@ -6,22 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
-
-
-class InMemory(Dataset[Batch]):
-    """Images and labels that answer a tensor of indices with a whole batch."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images, self.labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, indices: Tensor) -> Batch:
-        return self.images[indices], self.labels[indices]
 
 
 class BatchIndices(Sampler[Tensor]):

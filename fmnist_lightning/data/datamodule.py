@@ -13,9 +13,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 from fmnist_lightning.data import archives, synthetic
-from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader, InMemory
+from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 from fmnist_lightning.limits import require
 
 DRAWN = "drawn garments, NOT Fashion-MNIST"
@@ -64,15 +65,11 @@ class FashionMNISTData(pl.LightningDataModule):
         self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
         self.split_seed = split_seed
         self.augment, self.num_train, self.num_test = augment, num_train, num_test
-        self.seed = 0  # of the order of the images; `order_by` sets it
+        self.seed = 0  # each epoch's order of the training images is a function of (seed, epoch) alone; a run sets it
         self.images: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
         self.facts: dict[str, Any] = {}
         self.mean = self.std = 0.0
-
-    def order_by(self, seed: int) -> None:
-        """Sets the seed of the order of the training images: each epoch's is a function of (seed, epoch) alone."""
-        self.seed = seed
 
     def setup(self, stage: str | None = None) -> None:
         """Reads (fetches, draws) the images once and splits them; each later call finds them in memory.
@@ -145,9 +142,9 @@ class FashionMNISTData(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # on a GPU all images, 47 MB, and an epoch's order go there once: no step copies, none waits
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        images = InMemory(self.images[stage].to(device), self.labels[stage].to(device))
+        images = TensorDataset(self.images[stage].to(device), self.labels[stage].to(device))
         order = BatchIndices(len(images), self.batch_size, self.seed if shuffle else None, rank, world, device)
-        return BatchLoader(images, sampler=order, batch_size=None)
+        return BatchLoader(images, sampler=order, batch_size=None)  # type: ignore[arg-type] # a tuple of two
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the two tensors, without Lightning's search through nested collections."""

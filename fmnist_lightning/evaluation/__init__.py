@@ -1,10 +1,9 @@
 """Predictions in; scores, tables and pictures out. Knows no Lightning, no Hydra, no trainer and no file system."""
 
 from fmnist_lightning.evaluation.report import build_report, data_url, templates
-from fmnist_lightning.evaluation.scores import Scores, confused_pairs, report_text, score, worst_mistakes
+from fmnist_lightning.evaluation.scores import confused_pairs, report_text, score, worst_mistakes
 
 __all__ = [
-    "Scores",
     "build_report",
     "confused_pairs",
     "data_url",

@@ -27,6 +27,8 @@ DARK = {
     "grid.color": "#30363d",
 }
 TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: apart for colour-blind readers, visible on both grounds
+LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
+UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 DPI = 110
 
 
@@ -87,9 +89,9 @@ class Pictures:
             axes: Axes = figure.subplots()
             for stage, colour in (("train", TRAIN), ("val", VAL)):
                 values = [row[f"{stage}/{measure}"] for row in rows]
-                axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=_LEGEND[stage])
+                axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=LEGEND[stage])
             axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"chosen epoch {best_epoch}")
-            axes.set(xlabel="epoch", ylabel=_UNIT[measure], title=f"{measure.capitalize()} by epoch")
+            axes.set(xlabel="epoch", ylabel=UNIT[measure], title=f"{measure.capitalize()} by epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
@@ -122,10 +124,6 @@ class Pictures:
             axes.set_axis_off()
             figure.suptitle("Worst mistakes: the least probability given to the true class")
             return to_png(figure)
-
-
-_LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
-_UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 
 
 def to_png(figure: Figure) -> bytes:

@@ -26,7 +26,7 @@ class Classifier(pl.LightningModule):
         network: the layers.
         adam_lr: learning rate of the Adam that is used where no optimizer is given.
         optimizer: makes the optimizer from the parameters: `functools.partial(torch.optim.SGD, lr=0.05)`.
-        scheduler: makes a scheduler from (optimizer, total_steps=...), stepped after every batch; None keeps
+        scheduler: makes a scheduler from (optimizer, total_steps=...), stepped after every optimizer step; None keeps
             the learning rate.
     """
 

@@ -264,7 +264,8 @@ def _classes(records: Records, model: str) -> list[Part]:
 
 
 def _ordinal(rank: int) -> str:
-    return "most" if rank == 1 else f"{rank}{ {2: 'nd', 3: 'rd'}.get(rank, 'th') } most"
+    endings = {1: "st", 2: "nd", 3: "rd"} if rank // 10 != 1 else {}
+    return "most" if rank == 1 else f"{rank}{endings.get(rank % 10, 'th')} most"
 
 
 def _more_images(records: Records, model: str) -> list[Part]:

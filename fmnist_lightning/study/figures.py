@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import TRAIN, VAL, Pictures, to_png
+from fmnist_lightning.evaluation.figures import LEGEND, TRAIN, UNIT, VAL, Pictures, to_png
 from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
 from fmnist_lightning.study.plan import FRACTIONS, Cell
 from fmnist_lightning.study.printed import MODELS
 from fmnist_lightning.study.records import Record, Records
 
-_UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 _COLOUR = {"ann": TRAIN, "cnn": VAL}
 
 
@@ -64,8 +63,7 @@ class StudyPictures(Pictures):
             axes: Axes = figure.subplots()
             for stage, colour in (("train", TRAIN), ("val", VAL)):
                 lines = [[row[f"{stage}/{measure}"] for row in run.epochs] for run in runs.values()]
-                words = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}[stage]
-                _band(axes, lines, colour, words)
+                _band(axes, lines, colour, LEGEND[stage])
             stops = [
                 (run.epochs[-1]["epoch"], run.epochs[-1][f"val/{measure}"])
                 for run in runs.values()
@@ -76,7 +74,7 @@ class StudyPictures(Pictures):
             chosen = [run.summary["best_epoch"] for run in runs.values()]
             values = [run.epochs[epoch - 1][f"val/{measure}"] for run, epoch in zip(runs.values(), chosen, strict=True)]
             axes.plot(chosen, values, "o", color=self.text, markersize=4, fillstyle="none", label="chosen epoch")
-            axes.set(xlabel="epoch", ylabel=_UNIT[measure])
+            axes.set(xlabel="epoch", ylabel=UNIT[measure])
             axes.set_title(f"{model.upper()}: {measure} by epoch, mean and range of {_seeds(len(runs))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
@@ -116,7 +114,7 @@ class StudyPictures(Pictures):
                     lines = [[row["val/loss"] for row in runs[seed].epochs] for seed in sorted(runs.keys() & without)]
                     words = f"{'dropout' if dropout else 'no dropout'}, {'BN' if batch_norm else 'no BN'}"
                     _band(axes, lines, colour, words, style)
-            axes.set(xlabel="epoch", ylabel="validation " + _UNIT["loss"])
+            axes.set(xlabel="epoch", ylabel="validation " + UNIT["loss"])
             axes.set_title(f"{model.upper()}: ablation, mean and range of {_seeds(len(lines))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)

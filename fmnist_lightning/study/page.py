@@ -47,14 +47,10 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
     html = page.render(
         results=results,
         study=STUDY,
-        names=data.class_names,
         num_shown=NUM_SHOWN,
         far=FAR,
         far_apart={model: far_apart(result) for model, result in results["models"].items()},
-        runs=[
-            (planned.name, records[planned.cell][planned.seed].summary, run.folder.name)
-            for planned, run in runs.items()
-        ],
+        runs=[(records[planned.cell][planned.seed].summary, run.folder.name) for planned, run in runs.items()],
         pictures={name: (data_url(_small(light[name])), data_url(_small(dark[name]))) for name in light},
     )
     for name, content in (

@@ -50,7 +50,7 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     for path in run.folder.rglob("*"):
         if path.is_symlink():
             raise ValueError(f"resume={folder}: {path} is a link; a run that goes on writes in its own folder only")
-        if not (path.is_file() or path.is_dir()):
+        if not (path.is_file() or path.is_dir()) and path.exists():  # a file just being written may be gone by now
             raise ValueError(f"resume={folder}: {path} is neither file nor folder; remove it")
     if run.seal_file.exists():
         raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")

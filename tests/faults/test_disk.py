@@ -15,7 +15,13 @@ from fmnist_lightning.runs import Run
 from tests.faults.conftest import LONG, assert_same_result
 
 SIZES = [2_000, 20_000, 60_000, 120_000, 200_000, 400_000] if LONG else [2_000, 120_000, 200_000]
-IN_TRAINING = {"signal": signal.SIGTERM, "operation": 200}  # in the third epoch, whatever the machine's speed
+
+
+def stop_in_training(serve, folder: Path, typed: list[str]) -> None:
+    """Has a signal end the run in its second epoch, whatever the machine's speed."""
+    stopped = serve(folder, *typed, signal=signal.SIGTERM, operation=200, inside=str(folder / "run"))
+    assert stopped.status == 143, stopped.output
+    assert len(Run(folder / "run").read_metrics()) == 1
 
 
 def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_goes_on(
@@ -86,7 +92,7 @@ def test_a_folder_removed_under_a_run_is_one_line(undisturbed_ann, data_root, tm
 def test_a_log_that_is_gone_ends_no_run(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
-    serve(folder, *typed, **IN_TRAINING, inside=str(folder / "run"))
+    stop_in_training(serve, folder, typed)
     (folder / "run" / "fmnist.log").unlink()
     again = serve(folder, "resume=run")
     assert again.status == 0, again.output
@@ -118,7 +124,7 @@ def test_eight_runs_at_once_on_one_data_and_one_outputs_folder_do_not_disturb_ea
 def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
-    serve(folder, *typed, **IN_TRAINING, inside=str(folder / "run"))
+    stop_in_training(serve, folder, typed)
     command = [sys.executable, "-m", "fmnist_lightning", "resume=run"]
     pair = [
         subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -133,7 +139,7 @@ def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
 def test_a_clock_that_was_set_back_loses_nothing(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
-    serve(folder, *typed, **IN_TRAINING, inside=str(folder / "run"))
+    stop_in_training(serve, folder, typed)
     ahead = time.time() + 10_000  # as if the first part had run when the clock was ahead
     for path in list((folder / "run").rglob("*")):
         os.utime(path, (ahead, ahead))
@@ -169,7 +175,7 @@ def test_out_of_memory_is_one_line(undisturbed_ann, tmp_path, data_root):
 def test_a_damaged_table_of_epochs_is_made_again_from_the_checkpoint(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
-    serve(folder, *typed, **IN_TRAINING, inside=str(folder / "run"))
+    stop_in_training(serve, folder, typed)
     (folder / "run" / "metrics.csv").write_text("a,b\n1\n")
     (folder / "run" / "summary.json").write_text('{"status": "run')
     again = serve(folder, "resume=run")

@@ -61,12 +61,13 @@ def main() -> None:
 
 def _show_sweep(sweep: Sweep) -> int:
     """Prints how the sweep ended; how many jobs were not completed, or 1 where its table cannot be written."""
+    unwritten = 0
     try:
         sweep.update()
-        return sweep.show()
     except OSError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 1
+        unwritten = 1
+    return sweep.show() or unwritten
 
 
 def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:

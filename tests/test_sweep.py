@@ -73,7 +73,9 @@ def test_a_table_that_cannot_be_written_is_one_line_and_costs_no_job(sweep):
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
     assert line == f"error: [Errno 21] Is a directory: '{Path('unwritten') / 'sweep.csv'}'"
-    assert {row["status"] for row in Sweep(folder).rows()} == {"completed"}
+    assert [row["status"] for row in Sweep(folder).rows()] == ["completed"] * 2
+    assert "best by validation loss: " in answer.stdout
+    assert answer.stdout.splitlines()[-1] == "sweep: unwritten"
 
 
 def test_the_table_is_ordered_by_validation_and_says_what_was_varied(made, sweep):

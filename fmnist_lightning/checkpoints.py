@@ -86,7 +86,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such checkpoint")
     if not is_whole(path):
-        raise ValueError(f"{path}: damaged, its SHA-256 is not the one in {sums_file(path).name}")
+        raise ValueError(f"{path}: damaged, its SHA-256 does not stand in {sums_file(path).name}")
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()

@@ -68,8 +68,8 @@ class Interruption(Callback):
             raise Interrupted(number)
 
     def caused(self, error: BaseException) -> bool:
-        """Whether an error is what became of the one that the handler raised."""
-        return self._raised and self.number > 0 and isinstance(error, Exception)
+        """Whether an error is what became of the one that the handler raised; a disk that fills is not."""
+        return self._raised and self.number > 0 and isinstance(error, Exception) and not isinstance(error, OSError)
 
     def look(self) -> None:
         """Raises where a signal came."""

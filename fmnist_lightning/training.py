@@ -123,6 +123,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
                     run.write_summary(summary | {"status": status, "error": one_line(ending)})
             if ending is caught:
                 raise
+            log.info("at the signal", exc_info=caught)
             raise ending from caught
     return summary
 

@@ -52,9 +52,9 @@ def benchmark(arguments: Sequence[str]) -> dict[str, Any]:
     """
     own = read_arguments([a for a in arguments if a.partition("=")[0] in OWN], OWN)
     overrides = ["data.batch_size=256", *(a for a in arguments if a.partition("=")[0] not in OWN)]
-    if "trainer.precision=16-mixed" in overrides:
-        raise ValueError("trainer.precision=16-mixed: the bare loop scales no gradients; auto, bf16-mixed or 32-true")
     check(overrides)
+    if composed(overrides).trainer.precision == "16-mixed":
+        raise ValueError("trainer.precision=16-mixed: steps are timed without scaled gradients; type another precision")
     repeats, images = _whole("repeats", own["repeats"]), _whole("images", own["images"], least=100)
     names = _arm_names(own["arms"])
     context = multiprocessing.get_context("spawn")

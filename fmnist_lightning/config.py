@@ -53,7 +53,7 @@ def check(overrides: list[str], multirun: bool = False, config_dir: str | None =
     if config_dir and not Path(config_dir).is_dir():
         raise ValueError(f"--config-dir={config_dir}: there is no such folder")
     search = _search(config_dir)
-    folders = set()  # looked at: a sweep's is that of all its jobs
+    folders = set()  # looked at; where a sweep's is named, that of all its jobs
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         loader = GlobalHydra.instance().config_loader()
         parsed = [_parse(loader, typed, multirun) for typed in overrides]

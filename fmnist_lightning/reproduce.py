@@ -255,7 +255,8 @@ def _make(overrides: list[str], folder: Path) -> None:
     run, cfg = Run(folder), without_hydra(composed(overrides))
     summary = train(cfg, folder, overrides)
     if summary["status"] == "failed":
-        raise ValueError(summary["error"])
+        what = summary["error"].partition(";")[0]  # what to try follows, which the study fixes
+        raise ValueError(f"{what}; trainer.precision=32-true is more exact, if it was not that already")
     if summary["status"] != "completed":
         raise KeyboardInterrupt
     losses = measure_losses(run, cfg)

@@ -46,7 +46,6 @@ def test_a_dataset_out_of_reach_is_one_line(command):
     [
         (["repeats=0"], "repeats=0: must be a whole number, at least 1"),
         (["images=few"], "images=few: must be a whole number"),
-        (["trainer.precision=16-mixed"], "trainer.precision=16-mixed: the bare loop scales no gradients"),
         (["arms=bare,bar"], "arms=bare,bar: must be a comma list of project, conventional, bare"),
         (["modle=ann"], "did you mean model=ann"),
     ],
@@ -54,6 +53,12 @@ def test_a_dataset_out_of_reach_is_one_line(command):
 def test_bad_arguments_are_refused_by_name(arguments, words):
     with pytest.raises(ValueError, match=words):
         benchmark(arguments)
+
+
+def test_a_precision_that_scales_gradients_is_refused(monkeypatch):
+    monkeypatch.setattr("fmnist_lightning.benchmark.check", lambda overrides: None)  # which wants a GPU for it
+    with pytest.raises(ValueError, match="16-mixed: steps are timed without scaled gradients"):
+        benchmark(['trainer.precision="16-mixed"'])
 
 
 class Reads(TorchDispatchMode):

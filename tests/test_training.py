@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -238,10 +239,22 @@ def test_what_goes_wrong_after_an_impatient_ctrl_c_is_told_as_what_it_is(compose
             signal.raise_signal(signal.SIGINT)
         return forward(self, images)
 
-    def full(self, files):
-        raise OSError(28, "No space left on device", str(self.report))
+    def broken(self, files):
+        raise ValueError("no page")
 
     monkeypatch.setattr(ANN, "forward", stopped)
+    monkeypatch.setattr(Run, "write_report", broken)
+    with pytest.raises(ValueError, match="no page"):
+        run(composed, tmp_path)
+    assert Run(tmp_path).read_summary()["status"] == "failed"
+
+
+def test_a_disk_that_fills_after_a_signal_was_swallowed_is_told_as_that(composed, tmp_path, monkeypatch):
+    def full(self, files):
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        raise OSError(28, "No space left on device", str(self.report))
+
     monkeypatch.setattr(Run, "write_report", full)
     with pytest.raises(OSError, match="No space left"):
         run(composed, tmp_path)

@@ -195,6 +195,7 @@ HOSTILE_CONFIGS = {
     "optimizer._target_=torch.optim.lr_scheduler.partial": "nothing that this project names",
     "model._target_=${data.root}": "nothing that this project names",
     "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "nothing that this project names",
+    "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "nothing that this project names",
     "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
     "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
     "data.root=x${hydra:job.name}": "would be read from elsewhere",

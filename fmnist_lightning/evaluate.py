@@ -45,7 +45,7 @@ def evaluate(arguments: list[str]) -> int:
     from hydra.utils import instantiate
     from rich.console import Console
 
-    from fmnist_lightning.evaluation import score
+    from fmnist_lightning.evaluation.scores import score
     from fmnist_lightning.evaluation.terminal import print_scores
     from fmnist_lightning.training import test
 

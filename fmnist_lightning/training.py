@@ -109,6 +109,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             if not_finite:
                 summary["error"] = one_line(not_finite)
             if "test" in summary:
+                run.write_summary(summary | {"status": "running"})  # the scores are kept if the report fails
                 _report(run, cfg, summary, trainer, data)
             interruption.look()
             run.write_summary(summary)
@@ -214,7 +215,7 @@ def _conclude(
     Nothing where it is of a later epoch than the run has: it was killed right after it had written that, and stopped
     again before it came as far.
     """
-    from fmnist_lightning.evaluation import score
+    from fmnist_lightning.evaluation.scores import score
 
     model, checkpoint = run.load_best(cfg)
     if checkpoint["epoch"] + 1 > num_epochs:
@@ -273,8 +274,26 @@ def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
 
 
 def _report(run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:
-    """Writes the report's files and shows the same to TensorBoard."""
-    from fmnist_lightning.evaluation import build_report
+    """Writes the report and logs it to TensorBoard.
+
+    Raises:
+        ValueError: that failed; the message says where the scores are and how to write the report again.
+    """
+    try:
+        _write_report(run, cfg, summary, trainer, data)
+    except OSError:  # names its file
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"the report failed ({one_line(error)}); test accuracy {summary['test']['accuracy']:.4f}, all scores are "
+            f"in {run.summary_json}; resume={run.folder} writes the report"
+        ) from error
+
+
+def _write_report(
+    run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData
+) -> None:
+    from fmnist_lightning.evaluation.report import build_report
 
     predictions = run.read_predictions()
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)

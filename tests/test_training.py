@@ -11,6 +11,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
 from matplotlib.transforms import AffineBase
 
 from fmnist_lightning import build, devices, training
@@ -105,6 +106,22 @@ def test_weights_that_the_last_step_of_an_epoch_spoils_are_never_the_best(compos
     assert "the validation loss is inf after step 10, in epoch 2" in summary["error"]
     assert summary["best_epoch"] == 1
     assert summary["test"]["loss"] < 1e6
+    assert Run(tmp_path).report_html.exists()
+
+
+def test_failed_report_keeps_the_scores_and_is_written_on_resume(composed, tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no font")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", broken)
+        with pytest.raises(ValueError, match=f"the report failed .*no font.* resume={tmp_path} writes the report"):
+            run(composed, tmp_path)
+    failed = Run(tmp_path).read_summary()
+    assert failed["status"] == "failed"
+    assert Run(tmp_path).predictions_csv.exists()
+    summary = train(composed("model=ann", "model.hidden=[16]"), tmp_path, [], resume=True)
+    assert (summary["status"], summary["test"], summary["val"]) == ("completed", failed["test"], failed["val"])
     assert Run(tmp_path).report_html.exists()
 
 

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.evaluation import data_url, templates
+from fmnist_lightning.evaluation.report import data_url, templates
 from fmnist_lightning.files import write_whole
 from fmnist_lightning.runs import Run
 from fmnist_lightning.study.figures import StudyPictures

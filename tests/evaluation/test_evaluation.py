@@ -9,7 +9,8 @@ from rich.console import Console
 from sklearn.metrics import classification_report, confusion_matrix, log_loss
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.evaluation import build_report, confused_pairs, report_text, score, worst_mistakes
+from fmnist_lightning.evaluation.report import build_report
+from fmnist_lightning.evaluation.scores import confused_pairs, report_text, score, worst_mistakes
 from fmnist_lightning.evaluation.terminal import print_scores
 
 NAMES = FashionMNISTData.class_names

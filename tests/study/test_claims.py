@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from fmnist_lightning.evaluation import score
+from fmnist_lightning.evaluation.scores import score
 from fmnist_lightning.study.claims import judge
 from fmnist_lightning.study.plan import Cell, plan
 from fmnist_lightning.study.records import Record

@@ -16,6 +16,7 @@ from torch import nn
 from fmnist_lightning.checkpoints import CheckpointFiles
 from fmnist_lightning.devices import computes_bfloat16
 from fmnist_lightning.models import Classifier
+from fmnist_lightning.monitored import resolve_mode, wrong_mode
 from fmnist_lightning.runs import Run
 
 ADVICE = (  # warnings of Lightning's that do not apply here
@@ -58,7 +59,9 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
         run: whose folder that is.
         precision: as trainer.precision, auto excluded.
     """
-    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    if contradiction := wrong_mode(cfg.callbacks):
+        raise ValueError(contradiction)
+    callbacks = [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())

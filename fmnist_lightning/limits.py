@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.monitored import MONITORED, wrong_mode
+
 
 class Limit(NamedTuple):
     """The values that one key takes: in words for a user, and as a test."""
@@ -68,7 +70,8 @@ _BATCHES = Limit(
     "a share above 0.0 and up to 1.0, or a whole number of batches, at least 1",
     lambda v: v >= 1 if is_whole(v) else isinstance(v, float) and 0 < v <= 1,
 )
-_MONITORED = _one_of("val/loss", "val/accuracy", "train/loss", "train/accuracy")  # never a test score
+_MONITORED = _one_of(*MONITORED)
+_MODE = _one_of("auto", "min", "max")
 _IN_THE_RUN_FOLDER = Limit("empty: event files lie in the run folder itself", lambda v: v == "")
 
 LIMITS: dict[str, Limit] = {
@@ -129,12 +132,12 @@ LIMITS: dict[str, Limit] = {
     "callbacks.epoch_metrics.histograms": _FLAG,
     "callbacks.best_checkpoint.monitor": _MONITORED,
     "callbacks.best_checkpoint.filename": _one_of("best"),  # a name that programs rely on
-    "callbacks.best_checkpoint.mode": _one_of("min", "max"),
+    "callbacks.best_checkpoint.mode": _MODE,
     "callbacks.checkpoint.every_n_train_steps": Limit(
         "null or a whole number, at least 1", lambda v: v is None or (is_whole(v) and v >= 1)
     ),
     "callbacks.early_stopping.monitor": _MONITORED,
-    "callbacks.early_stopping.mode": _one_of("min", "max"),
+    "callbacks.early_stopping.mode": _MODE,
     "callbacks.early_stopping.patience": _whole(1),
     "callbacks.early_stopping.min_delta": _AT_LEAST_0,
 }
@@ -158,7 +161,7 @@ def beyond_limits(cfg: DictConfig) -> str | None:
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         if broken := _beyond_limit(key, value):
             return broken
-    return None
+    return wrong_mode(cfg.callbacks)
 
 
 def _beyond_limit(key: str, value: Any) -> str | None:

@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 from torch import Tensor
@@ -137,7 +137,11 @@ def _before(run: Run) -> dict[str, Any]:
         print(f"{error}; it is written anew", flush=True)
         return {}
     # results of the part before are not those of the whole
-    return {name: value for name, value in summary.items() if name not in ("test", "val", "best_epoch", "error")}
+    return {
+        name: value
+        for name, value in summary.items()
+        if name not in ("test", "val", "best_epoch", "monitored", "error")
+    }
 
 
 def _load_data(cfg: DictConfig, run: Run, before: dict[str, Any]) -> FashionMNISTData:
@@ -227,9 +231,21 @@ def _conclude(
     run.write_predictions(labels, logits.softmax(dim=1))
     return {
         "best_epoch": checkpoint["epoch"] + 1,
+        "monitored": _monitored(trainer),
         "val": val,
         "test": score(logits, labels, data.class_names),
     }
+
+
+def _monitored(trainer: pl.Trainer) -> dict[str, Any]:
+    """The metric that chose best.ckpt, its mode, and its value as the callback saw it, under limit_val_batches too."""
+    (best,) = (
+        callback
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint) and callback.filename == "best"
+    )
+    assert best.best_model_score is not None
+    return {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
 
 
 def test(

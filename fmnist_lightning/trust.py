@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.errors import one_line
 from fmnist_lightning.limits import LIMITS, beyond_limits, is_number
+from fmnist_lightning.monitored import BEST
 
 # all that a config of this project names; anything else in a config found on disk is not instantiated
 TRUSTED_TARGET = re.compile(
@@ -29,6 +30,15 @@ def _is_scores(value: Any) -> bool:
     return isinstance(value, dict) and all(is_number(value.get(measure)) for measure in ("loss", "accuracy"))
 
 
+def _is_monitored(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("metric"), str)
+        and value.get("mode") in BEST
+        and is_number(value.get("value"))
+    )
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -40,6 +50,7 @@ SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "val": ("scores", _is_scores),
     "test": ("scores", _is_scores),
     "best_epoch": ("a number", is_number),
+    "monitored": ("a metric, its mode and value", _is_monitored),
     "epochs": ("a number", is_number),
     "fit_seconds": ("a number", is_number),
     "data": ("text", _is_text),

@@ -127,7 +127,7 @@ def assert_same_result(run: Run, expected: Run) -> None:
     assert run.metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
     assert run.predictions_csv.read_bytes() == expected.predictions_csv.read_bytes()
     ours, theirs = run.read_summary(), expected.read_summary()
-    for name in ("status", "epochs", "best_epoch", "val", "test", "data_sha256", "split_sha256"):
+    for name in ("status", "epochs", "best_epoch", "monitored", "val", "test", "data_sha256", "split_sha256"):
         assert ours[name] == theirs[name], name
     for name in ("best.ckpt", "last.ckpt"):
         one, other = (torch.load(r.checkpoints / name, weights_only=True) for r in (run, expected))

@@ -22,7 +22,7 @@ from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
 from fmnist_lightning.files import is_whole
 from fmnist_lightning.folders import refuse_taken
-from fmnist_lightning.processes import is_later, quiet_overrides
+from fmnist_lightning.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
 from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
 from fmnist_lightning.runs import Run
 from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
@@ -34,6 +34,7 @@ _failed: list[Path] = []  # folders of the runs that failed: one does not stop a
 
 def main() -> None:
     """Runs what the command line asks for; exits with 0 only where every run was completed."""
+    ignore_foreign_ranks()
     arguments = get_args_parser().parse_intermixed_args()
     if hasattr(signal, "SIGUSR1"):  # a cluster's early warning, which would end Python with another status
         signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(TERMINATED))
@@ -50,7 +51,7 @@ def main() -> None:
                 raise
             sys.exit(f"error: {one_line(error)}")
         # Hydra reads overrides from one place only; at the end Lightning adds those of the processes that it starts
-        sys.argv[1:] = [*flags, *overrides, *quiet_overrides()]
+        sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
     try:
         _run()
     finally:
@@ -96,7 +97,7 @@ def _run(cfg: DictConfig) -> None:
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
     lock = _locks.get(folder.resolve()) or lock_of(folder)
     try:
-        if not is_later():
+        if is_rank_zero():
             lock.acquire(timeout=0)  # once more where it is held
         if sweep and take_up(folder, overrides):
             print(f"job {settings.job.num} was completed before and is kept")
@@ -117,11 +118,11 @@ def _run(cfg: DictConfig) -> None:
         print(f"error: {folder}: another process works on this run", file=sys.stderr)
         return
     except KeyboardInterrupt:  # before the run has taken the signals over
-        if not is_later():
+        if is_rank_zero():
             print(f"interrupted\nrun: {folder}", flush=True)
         sys.exit(INTERRUPTED)
     except Interrupted as interruption:
-        if not is_later():
+        if is_rank_zero():
             print(f"{interruption}; resume={folder} goes on\nrun: {folder}", flush=True)
         sys.exit(interruption.status)
     except Exception as error:
@@ -130,7 +131,7 @@ def _run(cfg: DictConfig) -> None:
             raise
         _failed.append(folder)
         print(f"error: {one_line(error)}", file=sys.stderr)
-        if not is_later():
+        if is_rank_zero():
             print(f"run: {folder}", flush=True)
         return
     finally:

@@ -9,6 +9,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from torch import nn
@@ -17,6 +21,7 @@ from fmnist_lightning.checkpoints import CheckpointFiles
 from fmnist_lightning.devices import computes_bfloat16
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.monitored import resolve_mode, wrong_mode
+from fmnist_lightning.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
 from fmnist_lightning.runs import Run
 
 ADVICE = (  # warnings of Lightning's that do not apply here
@@ -66,16 +71,30 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())
     with quiet():
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **{**cfg.trainer, "precision": precision},
             callbacks=callbacks,
             logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
-            plugins=[CheckpointFiles(run.checkpoints)],
+            plugins=[CheckpointFiles(run.checkpoints), cluster_environment()],
             default_root_dir=run.folder,
             enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
             enable_model_summary=False,
             use_distributed_sampler=False,  # the data module itself shares the images out
         )
+    if trainer.world_size > 1:
+        announce_launch()
+    return trainer
+
+
+def cluster_environment() -> ClusterEnvironment:
+    """Which process of how many this is, for a Trainer: as it was launched, whatever else the environment says.
+
+    Left to itself, Lightning takes SLURM_NTASKS or RANK in a shell for a run of several processes.
+    """
+    ignore_foreign_ranks()
+    if is_rank_zero():
+        rank_zero_only.rank = 0  # type: ignore[attr-defined] # taken from the environment when Lightning was imported
+    return TorchElasticEnvironment() if launched_by_torchrun() else LightningEnvironment()
 
 
 @contextmanager

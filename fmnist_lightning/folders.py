@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.processes import is_later
+from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import code_sha256, config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
 
@@ -54,10 +54,10 @@ def refuse_taken(cfg: DictConfig) -> None:
         ValueError: saying how the run there goes on.
     """
     folder = Path(cfg.hydra.run.dir)
-    if Run(folder).summary_json.exists() and not is_later():
-        more = "" if Run(folder).read_status() == "completed" else f"; resume={folder} goes on with it"
+    if Run(folder).summary_json.exists() and is_rank_zero():
+        more = "" if Run(folder).read_status() == "completed" else f", or resume it with resume={folder}"
         raise ValueError(
-            f"hydra.run.dir={folder}: already holds a run, which is kept; choose another hydra.run.dir{more}"
+            f"hydra.run.dir={folder}: already contains a run; not overwritten. Choose another hydra.run.dir{more}"
         )
 
 
@@ -66,7 +66,7 @@ def _check_sweep(folder: Path, overrides: list[str], compose: Callable[[list[str
     before = folder / "multirun.yaml"
     if before.exists() and _is_sweep_of(before, overrides):
         _check_completed(folder, compose)
-    elif next(folder.rglob(SUMMARY), before).exists() and not is_later():
+    elif next(folder.rglob(SUMMARY), before).exists() and is_rank_zero():
         raise ValueError(
             f"hydra.sweep.dir={folder}: already holds another sweep or runs, which are kept; "
             "choose another hydra.sweep.dir"

@@ -1,63 +1,99 @@
-"""Which process of a run this is, and did torchrun start as many as the configuration says. No torch here.
+"""How this process was launched, and whether it is the one that writes the run directory. Imports no torch.
 
-On one machine Lightning starts the later processes. On several torchrun starts all, on each machine its own, and
-tells them by environment variables.
+On one machine Lightning launches the further processes of a run. On several, torchrun launches all of them, on each
+machine its own. RANK and its like may also stand in a shell for another program (a notebook within a distributed job,
+`srun`, a container): they count only if one of these two launched this process.
 """
 
+import functools
 import os
 
+LAUNCHER_PID = "FMNIST_LIGHTNING_LAUNCHER_PID"  # set for the processes that Lightning launches from this one
+TORCHRUN = (
+    "TORCHELASTIC_RUN_ID",
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"),
+    *("MASTER_ADDR", "MASTER_PORT"),
+)
+# read by Lightning and torch, each of them alone
+RANK_VARIABLES = (*TORCHRUN[1:], "NODE_RANK", "JSM_NAMESPACE_RANK")
 
-def is_later() -> bool:
-    """Whether another process, the first one of this run, writes the folder and speaks to the user."""
-    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+@functools.cache
+def launched_by_lightning() -> bool:
+    """Whether a run launched this process as one of its further processes: its parent says so."""
+    return os.environ.get(LAUNCHER_PID) == str(os.getppid()) and os.environ.get("LOCAL_RANK", "").isdecimal()
 
 
-def by_torchrun() -> bool:
-    """Whether torchrun started this process, by the variable that torch and Lightning go by."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
+def launched_by_torchrun() -> bool:
+    """Whether torchrun launched this process."""
+    return all(os.environ.get(name) for name in TORCHRUN) and os.environ["RANK"].isdecimal()
 
 
-def quiet_overrides() -> list[str]:
-    """Overrides of Hydra's for a later process that torchrun started: it starts with the first one, not after it.
+def is_rank_zero() -> bool:
+    """Whether this process locks and writes the run directory, and prints. The only definition of rank zero."""
+    if launched_by_torchrun():
+        return int(os.environ["RANK"]) == 0
+    return not launched_by_lightning()  # Lightning launches ranks 1 and higher
 
-    Lightning passes the same to those that it starts. Else two processes would write Hydra's files at a time, and
-    write them over those of an older run before the first process has refused its folder.
+
+def ignore_foreign_ranks() -> None:
+    """Has Lightning and torch see only ranks that are this process's: call it before a Trainer is made.
+
+    Lightning takes its rank from the environment when it is imported, before it knows how many processes there are.
     """
-    later = by_torchrun() and is_later()
-    return ["hydra.output_subdir=null", f"hydra.job.name=process_{os.environ['RANK']}"] if later else []
+    if launched_by_torchrun() or launched_by_lightning():
+        return
+    for name in RANK_VARIABLES:
+        os.environ.pop(name, None)
 
 
-def check_processes(num_nodes: int, num_devices: int, folder: str) -> None:
-    """Refuses a number of processes that is not torchrun's, and a folder on which they would not agree.
+def announce_launch() -> None:
+    """Lets the processes that Lightning launches from this one know that it did."""
+    os.environ[LAUNCHER_PID] = str(os.getpid())
+
+
+def worker_overrides() -> list[str]:
+    """Overrides of Hydra's for a further process that torchrun launched: its log is no file of the run's."""
+    worker = launched_by_torchrun() and not is_rank_zero()
+    return [f"hydra.job.name=process_{os.environ['RANK']}"] if worker else []
+
+
+def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
+    """Rejects a number of processes other than torchrun's, and a run directory on which they would not agree.
 
     Args:
-        num_nodes: as trainer.num_nodes.
-        num_devices: processes on this machine, as trainer.devices has them.
-        folder: hydra.run.dir, with its interpolations.
+        num_nodes: trainer.num_nodes.
+        num_devices: processes on this machine, from trainer.devices.
+        run_dir: hydra.run.dir, with its interpolations.
 
     Raises:
         ValueError: naming the override to change.
     """
-    if not by_torchrun():
+    if not launched_by_torchrun():
         if num_nodes > 1:
             raise ValueError(
                 f"trainer.num_nodes={num_nodes}: several machines train through torchrun, with a command on each "
                 "(README.md, Several machines); one machine has trainer.num_nodes=1"
             )
+        if num_devices > 1 and os.environ.get("SLURM_PROCID", "0") != "0":
+            raise ValueError(
+                f"trainer.devices={num_devices}: srun started this command more than once, and each would train the "
+                "whole run; use srun --ntasks=1, or torchrun for several machines (README.md, Several machines)"
+            )
         return
-    here, machines, world = (int(os.environ[f"{name}WORLD_SIZE"]) for name in ("LOCAL_", "GROUP_", ""))
-    if num_devices != here:
+    local, machines, world = (int(os.environ[f"{name}WORLD_SIZE"]) for name in ("LOCAL_", "GROUP_", ""))
+    if num_devices != local:
         raise ValueError(
-            f"trainer.devices: {num_devices} of this machine, where torchrun's --nproc-per-node started {here}; "
-            f"set trainer.devices={here}"
+            f"trainer.devices: {num_devices} of this machine, but torchrun's --nproc-per-node started {local}; "
+            f"set trainer.devices={local}"
         )
-    if num_nodes * here != world:
+    if num_nodes * local != world:
         raise ValueError(
-            f"trainer.num_nodes={num_nodes}: torchrun started {world} processes on {machines} machines, {here} on "
+            f"trainer.num_nodes={num_nodes}: torchrun started {world} processes on {machines} machines, {local} on "
             f"this one; set trainer.num_nodes={machines}, and the same --nproc-per-node on each"
         )
-    if world > 1 and "${now:" in folder:
+    if world > 1 and "${now:" in run_dir:
         raise ValueError(
-            "hydra.run.dir: each process that torchrun started would name a folder by its own clock; "
+            "hydra.run.dir: each process that torchrun started would choose a directory by its own clock; "
             "name one for all: hydra.run.dir=outputs/NAME"
         )

@@ -17,7 +17,7 @@ from fmnist_lightning.config import CONF, NEEDED, without_hydra
 from fmnist_lightning.folders import run_dir
 from fmnist_lightning.limits import keys_of
 from fmnist_lightning.machine import check_machine
-from fmnist_lightning.processes import is_later
+from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
 from fmnist_lightning.trust import read_from_elsewhere
@@ -54,7 +54,7 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
             raise ValueError(f"resume={folder}: {path} is neither file nor folder; remove it")
     if run.seal_file.exists():
         raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")
-    if is_later():
+    if not is_rank_zero():
         return run, None
     lock = lock_of(run.folder)
     try:

@@ -70,8 +70,10 @@ class Run:
             with self.summary_json.open("x") as file:
                 file.write(_json(summary))
         except FileExistsError:
-            more = "" if self.read_status() == "completed" else f"; resume={self.folder} goes on with it"
-            raise ValueError(f"{self.folder} already holds a run, which is kept; choose another folder{more}") from None
+            more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
+            raise ValueError(
+                f"{self.folder} already contains a run; not overwritten. Choose another directory{more}"
+            ) from None
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(self.summary_json)) from error
         if not self.config_file.exists():

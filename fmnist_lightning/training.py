@@ -14,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
-from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
@@ -27,6 +27,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import Interrupted, one_line
 from fmnist_lightning.models import Classifier
+from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
 from fmnist_lightning.stopping import Interruption, StopWhereLossDiverges
@@ -53,7 +54,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
         Interrupted: a signal came. After Ctrl-C within training the summary is returned, its status `interrupted`.
     """
     run = Run(folder)
-    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    first = is_rank_zero()
     before = _before(run) if resume else {}
     summary: dict[str, Any] = {"status": "running", "seed": cfg.seed}
     summary |= {"overrides": [*before.get("overrides", []), *overrides], "config_sha256": config_sha256(cfg)}
@@ -269,6 +270,7 @@ def test(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            plugins=[LightningEnvironment()],  # one process scores, however many trained
         )
         trainer.validate(model, datamodule=data, verbose=False)
         val = {name: round(trainer.callback_metrics[f"val/{name}"].item(), 6) for name in ("loss", "accuracy")}

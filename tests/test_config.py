@@ -214,6 +214,7 @@ def test_a_cluster_is_refused_where_there_is_none(monkeypatch):
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+TORCHRUN |= {"LOCAL_RANK": "0", "GROUP_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 MACHINES = ["trainer=ddp", "trainer.accelerator=cpu"]
 
 
@@ -261,7 +262,7 @@ def test_an_outputs_folder_that_cannot_be_written_is_refused(tmp_path, monkeypat
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(ValueError, match="already holds a run, which is kept"):
+    with pytest.raises(ValueError, match="already contains a run; not overwritten"):
         check([f"hydra.run.dir={tmp_path}"])
 
 

@@ -213,7 +213,7 @@ def test_a_run_that_fails_says_so_and_keeps_its_reason(composed, tmp_path):
 def test_a_run_is_never_written_over(composed, tmp_path):
     run(composed, tmp_path)
     before = (tmp_path / "summary.json").read_bytes()
-    with pytest.raises(ValueError, match="already holds a run, which is kept"):
+    with pytest.raises(ValueError, match="already contains a run; not overwritten"):
         run(composed, tmp_path)
     assert (tmp_path / "summary.json").read_bytes() == before
 

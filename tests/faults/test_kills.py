@@ -154,7 +154,7 @@ def test_auto_leaves_another_configurations_run_alone(undisturbed_ann, serve, em
     refused = serve(folder, *typed, "seed=1", "resume=auto")
     assert refused.status == 1
     (line,) = refused.output.splitlines()
-    assert line.startswith("error: hydra.run.dir=run: already holds a run, which is kept")
+    assert line.startswith("error: hydra.run.dir=run: already contains a run; not overwritten")
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == files
 
 

@@ -103,7 +103,7 @@ LIMITS: dict[str, Limit] = {
     "optimizer.weight_decay": _AT_LEAST_0,
     "optimizer.momentum": _UP_TO_1,
     "scheduler.pct_start": _WITHIN_1,
-    "scheduler.max_lr": _ABOVE_0,
+    "scheduler.max_lr": _ABOVE_0,  # of runs stored by version 0.1
     "scheduler.div_factor": _ABOVE_0,
     "scheduler.final_div_factor": _ABOVE_0,
     "scheduler.eta_min": _AT_LEAST_0,

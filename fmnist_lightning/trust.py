@@ -16,7 +16,7 @@ from fmnist_lightning.monitored import BEST
 
 # all that a config of this project names; anything else in a config found on disk is not instantiated
 TRUSTED_TARGET = re.compile(
-    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine)|(callbacks|training_state)\.[A-Z]\w*)"
+    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine|one_cycle)|(callbacks|training_state)\.[A-Z]\w*)"
     r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
     r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.TensorBoardLogger)"
 )

@@ -3,6 +3,6 @@
 from fmnist_lightning.models.ann import ANN
 from fmnist_lightning.models.classifier import Classifier
 from fmnist_lightning.models.cnn import CNN
-from fmnist_lightning.models.schedulers import cosine
+from fmnist_lightning.models.schedulers import cosine, one_cycle
 
-__all__ = ["ANN", "CNN", "Classifier", "cosine"]
+__all__ = ["ANN", "CNN", "Classifier", "cosine", "one_cycle"]

@@ -145,7 +145,10 @@ class Classifier(pl.LightningModule):
             optimizer = self.optimizer(self.parameters())
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        total_steps = self.trainer.estimated_stepping_batches
+        if total_steps in (float("inf"), -1):
+            raise ValueError("scheduler: needs the number of steps; set trainer.max_epochs or max_steps")
+        scheduler = self.scheduler(optimizer, total_steps=int(total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

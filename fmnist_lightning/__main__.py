@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config import CONF, CONFIG_NAME, check, composed
+from fmnist_lightning.config import CONFIG_NAME, check, composed
+from fmnist_lightning.config_files import CONF, add_to_path, user_folders
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
 from fmnist_lightning.files import is_whole
@@ -77,14 +78,15 @@ def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:
     if cfg.resume is None:
         return overrides
     changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
-    found = unfinished_run(cfg) if cfg.resume == "auto" else named_run(cfg.resume)
+    folders = user_folders(cfg.hydra)
+    found = unfinished_run(cfg, folders) if cfg.resume == "auto" else named_run(cfg.resume)
     if found is None:
         refuse_taken(cfg)  # before Hydra writes its files over those of the run that is there
         return overrides
     run, lock = found
     if lock:
         _locks[run.folder] = lock
-    stored_config(run, changes)  # refuses what may not change, before anything is written
+    stored_config(run, changes, folders)  # refuses what may not change, before anything is written
     folder = str(run.folder).replace("'", "\\'")
     return [*changes, f"resume='{folder}'", f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
 
@@ -94,6 +96,7 @@ def _run(cfg: DictConfig) -> None:
     """One run. What goes wrong is told in one line, and its trace kept in the run's log."""
     settings = HydraConfig.get()
     folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
+    add_to_path(user_folders(settings))  # here: a process that Lightning or a launcher starts runs this, too
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
     lock = _locks.get(folder.resolve()) or lock_of(folder)
     try:
@@ -105,7 +108,7 @@ def _run(cfg: DictConfig) -> None:
         resume = cfg.resume not in (None, "auto")  # auto without a run to go on with is a new run
         if resume:
             overrides = [typed for typed in overrides if not typed.startswith("resume=")]
-            cfg = stored_config(Run(folder), overrides)
+            cfg = stored_config(Run(folder), overrides, user_folders(settings))
             run = Run(folder)
             if not overrides and run.read_status() == "completed" and is_whole(run.best_checkpoint):
                 print(f"completed, nothing is left to do; trainer.max_epochs=N trains longer\nrun: {folder}")

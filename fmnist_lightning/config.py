@@ -17,13 +17,11 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config_files import CONF
 from fmnist_lightning.folders import check_folder, run_dir
 from fmnist_lightning.limits import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
 from fmnist_lightning.machine import check_machine
 
-_PACKAGE = Path(__file__).resolve().parent
-# a wheel carries conf/ inside the package; in a checkout it stands beside it
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 CONFIG_NAME = "config"
 # Hydra's launchers for several jobs at a time; the extra "sweep" has them
 LAUNCHERS = {
@@ -93,14 +91,17 @@ def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dic
     """Reads KEY=VALUE arguments of a command that composes no configuration.
 
     Args:
-        arguments: as typed.
+        arguments: as typed; an option such as --config-dir also takes its value as the next argument.
         defaults: the keys that there are, with their values where none is typed.
 
     Raises:
         ValueError: an argument without "=", or a key that there is not.
     """
     values = dict(defaults)
-    for argument in arguments:
+    rest = iter(arguments)
+    for argument in rest:
+        if argument.startswith("--") and argument in defaults:
+            argument = f"{argument}={next(rest, '')}"
         key, equals, value = argument.partition("=")
         if key not in defaults or not equals:
             near = difflib.get_close_matches(key, defaults, n=1)

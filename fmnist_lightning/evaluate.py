@@ -1,9 +1,13 @@
 """Scores a run's best checkpoint again: python -m fmnist_lightning.evaluate run=DIR [data.root=DIR] [accelerator=cpu].
 
+A run with the user's own code takes the --config-dir DIR with which it was trained.
 Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
 """
 
+from pathlib import Path
+
 from fmnist_lightning.config import read_arguments
+from fmnist_lightning.config_files import add_to_path
 from fmnist_lightning.devices import check_device
 from fmnist_lightning.errors import run_command
 from fmnist_lightning.limits import LIMITS
@@ -22,7 +26,7 @@ def evaluate(arguments: list[str]) -> int:
     """Scores a run again.
 
     Args:
-        arguments: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME.
+        arguments: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME, --config-dir DIR.
 
     Returns:
         0 where validation and test scores agree with the summary, else 1.
@@ -30,7 +34,7 @@ def evaluate(arguments: list[str]) -> int:
     Raises:
         ValueError: an unknown argument, a folder that is no run, a run without scores, or other images than its own.
     """
-    given = read_arguments(arguments, {"run": None, "data.root": None, "accelerator": "auto"})
+    given = read_arguments(arguments, {"run": None, "data.root": None, "accelerator": "auto", "--config-dir": None})
     if given["run"] is None:
         raise ValueError("run=DIR is missing: the folder that a run's last line names")
     if not LIMITS["trainer.accelerator"].holds(given["accelerator"]):
@@ -40,7 +44,11 @@ def evaluate(arguments: list[str]) -> int:
     summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    cfg = run.read_config()
+    folders = [Path(given["--config-dir"]).resolve()] if given["--config-dir"] else []
+    if folders and not folders[0].is_dir():
+        raise ValueError(f"--config-dir={given['--config-dir']}: there is no such folder")
+    cfg = run.read_config(folders=folders)
+    add_to_path(folders)
 
     from hydra.utils import instantiate
     from rich.console import Console

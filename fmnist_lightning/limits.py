@@ -126,7 +126,24 @@ LIMITS: dict[str, Limit] = {
     "trainer.accumulate_grad_batches": _whole(1),
     "trainer.deterministic": _one_of(True, False, "warn"),
     "trainer.benchmark": _one_of(None, True, False),
+    "trainer.detect_anomaly": _FLAG,
     "trainer.num_sanity_val_steps": _whole(0),
+    # arguments of lightning.Trainer that +trainer.KEY adds, where their type alone does not say what they take
+    "trainer.check_val_every_n_epoch": Limit("a whole number, at least 1", lambda v: is_whole(v) and v >= 1),
+    "trainer.fast_dev_run": Limit("true, false or a number of batches", lambda v: isinstance(v, bool) or is_whole(v)),
+    "trainer.gradient_clip_algorithm": _one_of(None, "norm", "value"),
+    "trainer.max_steps": Limit(
+        "a whole number, at least 1, or -1 for no limit", lambda v: is_whole(v) and v != 0 and v >= -1
+    ),
+    "trainer.overfit_batches": Limit(
+        "a share from 0.0 to 1.0, or a whole number of batches, at least 1",
+        lambda v: v >= 0 if is_whole(v) else isinstance(v, float) and 0 <= v <= 1,
+    ),
+    "trainer.profiler": _one_of(None, "simple", "advanced", "pytorch"),
+    "trainer.val_check_interval": Limit(
+        "a share of an epoch above 0.0 and up to 1.0, a whole number of batches, at least 1, or a time DD:HH:MM:SS",
+        lambda v: _BATCHES.holds(v) or v is None or isinstance(v, str | dict),
+    ),
     "logger.tensorboard.name": _IN_THE_RUN_FOLDER,
     "logger.tensorboard.version": _IN_THE_RUN_FOLDER,
     "callbacks.epoch_metrics.histograms": _FLAG,

@@ -5,7 +5,8 @@ A run goes on in its own folder with its own configuration, as it was composed w
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config import CONF, NEEDED, without_hydra
+from fmnist_lightning.config import NEEDED, without_hydra
+from fmnist_lightning.config_files import CONF
 from fmnist_lightning.folders import run_dir
 from fmnist_lightning.limits import keys_of
 from fmnist_lightning.machine import check_machine
 from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
+from fmnist_lightning.trainer_arguments import check_trainer
 from fmnist_lightning.trust import read_from_elsewhere
 
 # what may differ when a run goes on: nothing that its numbers come from, but how long it trains
@@ -66,7 +69,7 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     return run, lock
 
 
-def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
+def unfinished_run(cfg: DictConfig, folders: Sequence[Path] = ()) -> tuple[Run, FileLock | None] | None:
     """The run of `resume=auto`, and its lock, held: the newest unfinished one of a configuration.
 
     It is looked for where hydra.run.dir would put a run, whatever stands for its `${...}`. Where that is one folder,
@@ -74,9 +77,11 @@ def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
 
     Args:
         cfg: composed, with Hydra's own node.
+        folders: of the user's own config files.
 
     Raises:
-        ValueError: a value comes from elsewhere than the configuration, so that no stored one is known to be the same.
+        ValueError: a value comes from elsewhere than the configuration, so that no stored one is known to be the same,
+            or the configuration of a run that may be it cannot be read.
     """
     if foreign := read_from_elsewhere(OmegaConf.to_container(without_hydra(cfg))):
         raise ValueError(f"resume=auto: {foreign} is read from elsewhere, and may differ next time; type its value")
@@ -84,13 +89,20 @@ def unfinished_run(cfg: DictConfig) -> tuple[Run, FileLock | None] | None:
     pattern = run_dir(cfg)
     for run in _runs(pattern):
         try:
-            if config_sha256(run.read_config()) != wanted:
+            summary = run.read_summary()
+            if summary["status"] in ("completed", "partial") and "${" in pattern:
                 continue
-            if run.read_status() == "completed" and "${" in pattern:
+        except ValueError:  # damaged
+            summary = {}
+        try:
+            if config_sha256(run.read_config(folders=folders)) != wanted:
                 continue
-            return named_run(str(run.folder))
-        except ValueError:  # no readable run, or somebody works on it
+        except ValueError:
+            if summary.get("config_sha256") == wanted:
+                raise
             continue
+        with suppress(ValueError):  # locked by another process
+            return named_run(str(run.folder))
     return None
 
 
@@ -102,26 +114,33 @@ def _runs(pattern: str) -> Iterator[Run]:
         yield Run(path.parent.absolute())
 
 
-def stored_config(run: Run, overrides: list[str]) -> DictConfig:
-    """The configuration with which a run goes on: its own, and the few overrides that it allows.
+def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) -> DictConfig:
+    """The configuration with which a run resumes: its own, and the few overrides that it allows.
+
+    Args:
+        run: that resumes.
+        overrides: as typed.
+        folders: of the user's own config files.
 
     Raises:
-        ValueError: an override that would make it another run, or a configuration that names foreign code, reads the
-            environment or has values outside their limits.
+        ValueError: an override that would make it another run, or a configuration that names what no config file at
+            hand names, reads the environment or has values outside their limits.
     """
     changes: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key.startswith("hydra.") or key == "resume":
             continue
-        if key not in CHANGEABLE:
+        if key not in CHANGEABLE and not key.startswith("logger."):
             raise ValueError(
                 f"{override.input_line}: the run in {run.folder} goes on as it began; only "
-                f"{', '.join(CHANGEABLE)} may change. Another configuration is another run: leave resume= out"
+                f"{', '.join(CHANGEABLE)} and logger.* may change. "
+                "Another configuration is another run: leave resume= out"
             )
         changes[key] = override.value()
-    cfg = run.read_config(changes)
+    cfg = run.read_config(changes, folders, resume=True)
     _check_keys(cfg, run)
+    check_trainer(cfg.trainer)
     check_machine(cfg.trainer, str(run.folder))
     if "trainer.max_epochs" in changes:
         _check_max_epochs(cfg, run)
@@ -140,19 +159,11 @@ def _check_max_epochs(cfg: DictConfig, run: Run) -> None:
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:
-    """Refuses a trainer, callbacks or loggers that are not today's: what stands there goes to Lightning as it is."""
+    """Refuses a configuration without the trainer's arguments or the callbacks that every run needs."""
     if missing := next((key for key in NEEDED if OmegaConf.select(cfg, key) is None), None):
         raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
-    for group, file in (("trainer", "default"), ("callbacks", "default"), ("logger", "tensorboard")):
-        known, found = OmegaConf.load(CONF / group / f"{file}.yaml"), cfg[group]
-        if foreign := sorted(set(keys_of(found)) - set(keys_of(known))):
-            raise ValueError(f"{run.config_file}: {group}.{foreign[0]} is no key of this version; remove it there")
-        if group != "trainer":  # an entry may be left out, whole
-            known = OmegaConf.create({name: known[name] for name in found})
-        if missing := next(iter(sorted(set(keys_of(known)) - set(keys_of(found)))), None):
-            raise ValueError(f"{run.config_file}: {group}.{missing} is missing; add it there")
-        for key in keys_of(known):
-            if key.endswith("_target_") and OmegaConf.select(found, key) != OmegaConf.select(known, key):
-                raise ValueError(
-                    f"{run.config_file}: {group}.{key} must be {OmegaConf.select(known, key)} where a run goes on"
-                )
+    trainer, callbacks = (OmegaConf.load(CONF / group / "default.yaml") for group in ("trainer", "callbacks"))
+    needed = [f"trainer.{key}" for key in keys_of(trainer)]
+    needed += [f"callbacks.{key}" for key in keys_of(callbacks) if f"callbacks.{key.partition('.')[0]}" in NEEDED]
+    if missing := next(iter(sorted(set(needed) - set(keys_of(cfg)))), None):
+        raise ValueError(f"{run.config_file}: {missing} is missing; add it there")

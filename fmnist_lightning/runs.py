@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,16 +92,20 @@ class Run:
         for projected in self.folder.glob("[0-9]" * 5):
             shutil.rmtree(projected)
 
-    def read_config(self, changes: Mapping[str, Any] | None = None) -> DictConfig:
+    def read_config(
+        self, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False
+    ) -> DictConfig:
         """The composed config, as data: checked before anything in it is instantiated or resolved.
 
         Args:
             changes: values by key, in place of those in the file.
+            folders: of the user's own config files.
+            resume: whether the run will train.
 
         Raises:
             ValueError: as `trust.read_config` says.
         """
-        return read_config(self.config_file, changes)
+        return read_config(self.config_file, changes, folders, resume)
 
     def read_status(self) -> str:
         """The status in the summary; `damaged` where that cannot be read."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,22 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lightning.config_files import GROUPS, scan_config_files, walk
 from fmnist_lightning.errors import one_line
 from fmnist_lightning.limits import LIMITS, beyond_limits, is_number
 from fmnist_lightning.monitored import BEST
+from fmnist_lightning.trainer_arguments import is_trainer_argument
 
-# all that a config of this project names; anything else in a config found on disk is not instantiated
-TRUSTED_TARGET = re.compile(
-    r"fmnist_lightning\.(data\.FashionMNISTData|models\.([A-Z]\w*|cosine|one_cycle)|(callbacks|training_state)\.[A-Z]\w*)"
-    r"|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
-    r"|lightning\.pytorch\.(callbacks\.(EarlyStopping|ModelCheckpoint)|loggers\.TensorBoardLogger)"
-)
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
-GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 LARGEST = 2**20  # bytes of a config or a summary; ours have some thousand
-STATUSES = ("running", "completed", "interrupted", "failed")
+STATUSES = ("running", "completed", "partial", "interrupted", "failed")
+# named by earlier versions; such a run is scored, but not resumed
+FORMER = {
+    ("callbacks.checkpoint._target_", "fmnist_lightning.checkpoints.NewestCheckpoint"),
+    ("callbacks.checkpoint._target_", "lightning.pytorch.callbacks.ModelCheckpoint"),
+    ("scheduler._target_", "torch.optim.lr_scheduler.OneCycleLR"),
+}
+_METRIC = re.compile(r"(train|val|test)/\w+")
 
 
 def _is_scores(value: Any) -> bool:
@@ -61,16 +63,20 @@ SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
+def read_config(
+    path: Path, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False
+) -> DictConfig:
     """A composed config, as data: checked before anything in it is instantiated or resolved.
 
     Args:
         path: of the file.
         changes: values by key, in place of those in the file.
+        folders: of the user's own config files, typed as --config-dir.
+        resume: whether the run will train; else it is scored, for which keys of earlier versions do no harm.
 
     Raises:
-        ValueError: no config of a run, a `_target_` that this project does not use, or a value that would be read
-            from somewhere else than the config itself, such as the environment.
+        ValueError: no config of a run, a key or `_target_` that no config file at hand names, or a value that would be
+            read from somewhere else than the config itself, such as the environment.
     """
     try:
         text = _read(path)
@@ -90,9 +96,8 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> DictCon
             raise ValueError(f"{path}: no configuration of a run, {group} is missing")
     if "seed" not in plain:
         raise ValueError(f"{path}: no configuration of a run, seed is missing")
-    for key, value in _leaves(plain):
-        if key.endswith("_target_") and not TRUSTED_TARGET.fullmatch(str(value)):
-            raise ValueError(f"{path}: _target_ {str(value)!r} is nothing that this project names")
+    if foreign := _unnamed(plain, changes or {}, folders, resume):
+        raise ValueError(f"{path}: {foreign}")
     if foreign := read_from_elsewhere(plain):
         raise ValueError(
             f"{path}: {foreign} would be read from elsewhere, which a stored config may not; "
@@ -105,6 +110,31 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> DictCon
     if broken:
         raise ValueError(f"{path}: {broken}")
     return config
+
+
+def _unnamed(plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequence[Path], resume: bool) -> str | None:
+    """What is wrong with the first `_target_` or key that no config file at hand names."""
+    files = scan_config_files(folders)
+    values = files.values | {(key, str(value)) for key, value in changes.items()}
+    for key, value, _ in walk(plain):
+        foreign = key.endswith("_target_") and (key, str(value)) not in files.values
+        if foreign and (resume or (key, str(value)) not in FORMER):
+            return f"{key}={value}: no config file names it; if it is your own code, add --config-dir DIR"
+    for key, value, _ in walk(plain):
+        group = key.partition(".")[0]
+        if key not in files.keys and not key.endswith(("[]", "_target_")) and not is_trainer_argument(key):
+            if resume or group in ("data", "model"):
+                return f"{key} is no key of the config files; remove it there, or add --config-dir DIR if it is yours"
+        # else a config from elsewhere could have a logger write or send to any place
+        elif resume and group in ("callbacks", "logger") and (key, str(value)) not in values and _is_place(key, value):
+            return f"{key}={value}: a path or URL that no config file has; type {key}=... or add --config-dir DIR"
+    return None
+
+
+def _is_place(key: str, value: Any) -> bool:
+    if key in LIMITS or not isinstance(value, str) or _METRIC.fullmatch(value):
+        return False
+    return re.search(r"[/\\]", value) is not None
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def composed(data_root: Path) -> "Iterator[Callable[..., DictConfig]]":
     """A function that composes a configuration on the tiny garments from overrides."""
     from hydra import compose, initialize_config_dir
 
-    from fmnist_lightning.config import CONF, CONFIG_NAME
+    from fmnist_lightning.config import CONFIG_NAME
+    from fmnist_lightning.config_files import CONF
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         quiet = ["trainer.accelerator=cpu", "~callbacks.progress"]

@@ -16,7 +16,7 @@ from matplotlib.transforms import AffineBase
 
 from fmnist_lightning import build, devices, training
 from fmnist_lightning.build import ADVICE, build_model, build_trainer, choose_precision
-from fmnist_lightning.config import CONF
+from fmnist_lightning.config_files import CONF
 from fmnist_lightning.errors import Interrupted
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs import Run

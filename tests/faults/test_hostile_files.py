@@ -190,12 +190,12 @@ def test_a_url_is_no_run(resume, serve, tmp_path):
 
 
 HOSTILE_CONFIGS = {
-    "callbacks.epoch_metrics._target_=os.system": "nothing that this project names",
-    "optimizer._target_=builtins.exec": "nothing that this project names",
-    "optimizer._target_=torch.optim.lr_scheduler.partial": "nothing that this project names",
-    "model._target_=${data.root}": "nothing that this project names",
-    "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "nothing that this project names",
-    "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "nothing that this project names",
+    "callbacks.epoch_metrics._target_=os.system": "no config file names it",
+    "optimizer._target_=builtins.exec": "no config file names it",
+    "optimizer._target_=torch.optim.lr_scheduler.partial": "no config file names it",
+    "model._target_=${data.root}": "no config file names it",
+    "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "no config file names it",
+    "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "no config file names it",
     "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
     "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
     "data.root=x${hydra:job.name}": "would be read from elsewhere",
@@ -208,8 +208,8 @@ HOSTILE_CONFIGS = {
     "callbacks.best_checkpoint.filename=../../evil": "callbacks.best_checkpoint.filename",
 }
 UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
-    "logger.tensorboard._target_=torch.optim.Adam": "must be lightning.pytorch.loggers.Tensor",
-    "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "logger.more is no key",
+    "logger.tensorboard._target_=torch.optim.Adam": "no config file names it",
+    "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "no config file names it",
     "trainer.plugins=evil": "trainer.plugins is no key",
     "trainer.num_nodes=2": "trainer.num_nodes=2: several machines train through torchrun",
     "callbacks.best_checkpoint=null": "callbacks.best_checkpoint is missing",

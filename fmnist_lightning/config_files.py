@@ -1,0 +1,94 @@
+"""What the config files at hand name: the keys, and the class behind each `_target_`. No torch here.
+
+At hand are conf/ and the user's folders, typed as --config-dir. A config that is found on disk may name nothing else.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+_PACKAGE = Path(__file__).resolve().parent
+# a wheel carries conf/ inside the package; in a checkout it lies beside it
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
+_HEADER = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
+
+
+class ConfigFiles(NamedTuple):
+    """What some config files name.
+
+    Args:
+        keys: every key with its dots; "[]" stands for the index in a list.
+        values: each key without keys below it, and its value as text.
+    """
+
+    keys: frozenset[str]
+    values: frozenset[tuple[str, str]]
+
+
+def scan_config_files(folders: Iterable[Path] = ()) -> ConfigFiles:
+    """What conf/ and further folders name, whichever of their files a run chooses.
+
+    Only the config groups and the primary configs of a folder are read: a run folder below it names nothing.
+    """
+    keys: set[str] = set()
+    values: set[tuple[str, str]] = set()
+    for folder in (CONF, *folders):
+        for path in folder.glob("*.yaml"):
+            _scan(path, [""], keys, values)
+        for group in (*GROUPS, "experiment"):
+            for path in folder.joinpath(group).rglob("*.yaml"):
+                # model/small/tiny.yaml is an option of the group model or of model/small
+                packages = [group, ".".join(path.parent.relative_to(folder).parts)]
+                _scan(path, packages, keys, values)
+    return ConfigFiles(frozenset(keys), frozenset(values))
+
+
+def _scan(path: Path, packages: list[str], keys: set[str], values: set[tuple[str, str]]) -> None:
+    try:
+        text = path.read_text()
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        return  # Hydra reports it where it is chosen
+    if header := _HEADER.search(text):
+        packages = packages if header[1] == "_group_" else [header[1].replace("_global_", "").strip(".")]
+    if isinstance(content, dict):
+        content.pop("defaults", None)
+        for package in packages:
+            parts = package.split(".") if package else []
+            keys.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+            for key, value, is_leaf in walk(content, package):
+                keys.add(key)
+                if is_leaf:
+                    values.add((key, str(value)))
+
+
+def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """Every key of a nested config with its value, and whether that is neither dictionary nor list."""
+    children: list[tuple[str, Any]] = []
+    if isinstance(node, dict):
+        children = [(f"{key}.{name}" if key else str(name), child) for name, child in node.items()]
+    elif isinstance(node, list):
+        children = [(f"{key}.[]", child) for child in node]
+    for name, child in children:
+        is_leaf = not isinstance(child, dict | list)
+        yield name, child, is_leaf
+        if not is_leaf:
+            yield from walk(child, name)
+
+
+def user_folders(hydra_node: Any) -> list[Path]:
+    """The folders of config files that a command adds to conf/, by --config-dir or hydra.searchpath."""
+    sources = [source for source in hydra_node.runtime.config_sources if source.schema == "file"]
+    return [Path(source.path) for source in sources if Path(source.path) != CONF]
+
+
+def add_to_path(folders: Sequence[Path]) -> None:
+    """Lets the user's modules be imported by name, in this process."""
+    for folder in map(str, folders):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)

@@ -1,0 +1,86 @@
+"""The arguments of lightning.Trainer that +trainer.KEY= takes, read from its signature without importing it."""
+
+import ast
+import difflib
+import functools
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fmnist_lightning.limits import LIMITS, spelling
+
+# what this package passes to the Trainer itself, or what has no effect here; and what to do instead
+REFUSED = {
+    "barebones": "it trains without metrics and checkpoints; use +trainer.fast_dev_run=true for a quick try",
+    "callbacks": "use the config group callbacks",
+    "default_root_dir": "use hydra.run.dir=DIR",
+    "enable_checkpointing": "every run writes checkpoints/best.ckpt and last.ckpt",
+    "enable_model_summary": "summary.json has the number of parameters, TensorBoard the graph",
+    "enable_progress_bar": "use ~callbacks.progress",
+    "limit_predict_batches": "there is no prediction loop",
+    "limit_test_batches": "the test set is always scored completely; leave it out",
+    "logger": "use the config group logger: logger=csv",
+    "model_registry": "use checkpoints/best.ckpt",
+    "plugins": "use trainer.precision and trainer.strategy",
+    "use_distributed_sampler": "the data module distributes the images itself",
+}
+_WORDS = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+_WORDS |= {"dict": "a dictionary", "list": "a list"}
+_TYPES: dict[str, Any] = {"int": int, "float": int | float, "bool": bool, "str": str, "None": type(None)}
+_TYPES |= {"dict": Mapping, "list": list | tuple}
+
+
+@functools.cache
+def trainer_arguments() -> dict[str, list[str]]:
+    """Each argument of lightning.Trainer, and the plain types that its annotation allows."""
+    spec = importlib.util.find_spec("lightning")
+    assert spec and spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py").read_text()
+    trainer = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Trainer")
+    init = next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    types: dict[str, list[str]] = {}
+    for argument in init.args.kwonlyargs:
+        annotation = ast.unparse(argument.annotation) if argument.annotation else ""
+        words = re.findall(r"\w+", re.sub(r"\b(dict|list)\[[^]]*]", r"\1", annotation))
+        words = ["None" if word == "Optional" else word for word in words]
+        types[argument.arg] = [word for word in _TYPES if word in words]
+    return types
+
+
+def check_trainer_argument(name: str, value: Any) -> None:
+    """Validates an argument of lightning.Trainer that no config file of this package has.
+
+    Raises:
+        ValueError: lightning.Trainer has no such argument, this package sets it, or the type is wrong.
+    """
+    types = trainer_arguments()
+    if name not in types:
+        near = difflib.get_close_matches(name, types.keys() - REFUSED.keys(), n=1)
+        hint = f"; did you mean +trainer.{near[0]}?" if near else ""
+        raise ValueError(f"trainer.{name}: lightning.Trainer has no such argument{hint}")
+    if name in REFUSED:
+        raise ValueError(f"trainer.{name}: set by fmnist_lightning; {REFUSED[name]}")
+    allowed = types[name]
+    is_flag = isinstance(value, bool)
+    if not any(isinstance(value, _TYPES[word]) and (is_flag <= (word == "bool")) for word in allowed):
+        raise ValueError(f"trainer.{name}={spelling(value)}: must be {' or '.join(_WORDS[word] for word in allowed)}")
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Validates the arguments of a composed configuration that are in no file of conf/trainer.
+
+    Raises:
+        ValueError: as `check_trainer_argument` says.
+    """
+    for name, value in trainer.items():
+        if f"trainer.{name}" not in LIMITS:
+            check_trainer_argument(name, value)
+
+
+def is_trainer_argument(key: str) -> bool:
+    """Whether a key such as trainer.max_time may be added to a configuration."""
+    group, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    return group == "trainer" and name in trainer_arguments() and name not in REFUSED

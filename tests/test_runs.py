@@ -70,9 +70,9 @@ def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_importe
     config = finished.read_config()
     config.callbacks.epoch_metrics._target_ = target
     write_whole(finished.config_file, OmegaConf.to_yaml(config))
-    with pytest.raises(ValueError, match=f"_target_ '{target}' is nothing that this project names"):
+    with pytest.raises(ValueError, match=f"_target_={target}: no config file names it"):
         finished.read_config()
-    with pytest.raises(ValueError, match="is nothing that this project names"):
+    with pytest.raises(ValueError, match="no config file names it"):
         evaluate([f"run={finished.folder}"])
 
 

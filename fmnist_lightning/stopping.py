@@ -110,10 +110,12 @@ class StopOnSignal(Callback):
 
     def _stop_requested(self, trainer: pl.Trainer) -> bool:
         """Whether a signal arrived in any process: all of them stop after the same batch."""
+        stop_signal = self.stop_signal
         if trainer.world_size > 1:
-            local = torch.tensor(self.stop_signal, device=trainer.strategy.root_device)
-            self.stop_signal = int(trainer.strategy.reduce(local, reduce_op="max"))
-        return self.stop_signal > 0
+            local = torch.tensor(stop_signal, device=trainer.strategy.root_device)
+            stop_signal = int(trainer.strategy.reduce(local, reduce_op="max"))
+            self.stop_signal = self.stop_signal or stop_signal  # one may have arrived since: for the next batch
+        return stop_signal > 0
 
 
 def _in_main_thread() -> bool:

@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from fmnist_lightning.config_files import CONF
 from fmnist_lightning.errors import Interrupted
 from fmnist_lightning.models import ANN, Classifier
 from fmnist_lightning.runs import Run
+from fmnist_lightning.stopping import StopOnSignal
 from fmnist_lightning.training import train
 
 OPTIONS = [
@@ -398,3 +400,21 @@ def test_run_without_a_completed_epoch_is_not_completed(composed, tmp_path):
     with pytest.raises(ValueError, match="no epoch was completed"):
         run(composed, tmp_path, "trainer.max_epochs=0")
     assert Run(tmp_path).read_summary()["status"] == "failed"
+
+
+def test_signal_during_the_agreement_of_several_processes_stops_them_after_the_next_batch():
+    """One that arrives while the processes exchange what they received must not be overwritten by the result."""
+    during_reduce = [signal.SIGTERM, None]
+
+    def reduce(local, reduce_op):
+        if number := during_reduce.pop(0):
+            signal.raise_signal(number)
+        return local
+
+    strategy = SimpleNamespace(root_device="cpu", reduce=reduce)
+    trainer = SimpleNamespace(world_size=2, strategy=strategy)
+    with StopOnSignal() as signals:
+        signals.defer()
+        signals.on_train_epoch_start(trainer, None)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            signals.on_train_epoch_start(trainer, None)

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lightning.config import CONFIG_NAME, check, composed
 from fmnist_lightning.config_files import CONF, add_to_path, user_folders
 from fmnist_lightning.devices import give_back_freed_memory
+from fmnist_lightning.environment import command_environment
 from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
 from fmnist_lightning.files import is_whole
 from fmnist_lightning.folders import refuse_taken
@@ -33,6 +34,7 @@ _locks: dict[Path, FileLock] = {}  # of a run that goes on, held since it was ch
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
 
 
+@command_environment()
 def main() -> None:
     """Runs what the command line asks for; exits with 0 only where every run was completed."""
     ignore_foreign_ranks()

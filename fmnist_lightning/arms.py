@@ -22,7 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lightning.build import build_model, build_trainer
+from fmnist_lightning.build import build_model, build_trainer, make_trainer
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.models.classifier import NUM_CLASSES, Batch
@@ -158,7 +158,7 @@ class Conventional(Project):
 
     def epochs(self, num: int, each_epoch: EachEpoch) -> None:
         """Trains and validates for `num` epochs, with Lightning's defaults."""
-        trainer = pl.Trainer(
+        trainer = make_trainer(
             accelerator=self.device.type,
             devices=1,
             max_epochs=num,

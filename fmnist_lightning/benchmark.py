@@ -138,7 +138,7 @@ def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repea
 
     # the progress bar of the conventional way is drawn, but not shown
     with (
-        Path(os.devnull).open("w") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         redirect_stdout(nowhere),
         redirect_stderr(nowhere),
         tempfile.TemporaryDirectory() as folder,

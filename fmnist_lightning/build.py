@@ -1,5 +1,6 @@
 """From a composed configuration to its model and its trainer."""
 
+import inspect
 import logging
 import threading
 import warnings
@@ -71,7 +72,7 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())
     with quiet():
-        trainer = pl.Trainer(
+        trainer = make_trainer(
             **{**cfg.trainer, "precision": precision},
             callbacks=callbacks,
             logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
@@ -95,6 +96,12 @@ def cluster_environment() -> ClusterEnvironment:
     if is_rank_zero():
         rank_zero_only.rank = 0  # type: ignore[attr-defined] # taken from the environment when Lightning was imported
     return TorchElasticEnvironment() if launched_by_torchrun() else LightningEnvironment()
+
+
+def make_trainer(**arguments: Any) -> pl.Trainer:
+    """A Trainer of these arguments and Lightning's defaults, whatever PL_TRAINER_* environment variables say."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(pl.Trainer).parameters.items()}
+    return pl.Trainer(**defaults | arguments)
 
 
 @contextmanager

@@ -34,7 +34,11 @@ class CheckpointFiles(CheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         new = f"{hashlib.sha256(buffer.getbuffer()).hexdigest()}  {path.name}\n"
-        old = sums_file(path).read_text(errors="replace") if path.exists() and sums_file(path).exists() else ""
+        old = (
+            sums_file(path).read_text(encoding="utf-8", errors="replace")
+            if path.exists() and sums_file(path).exists()
+            else ""
+        )
         write_whole(sums_file(path), old + new)  # either file is good while one replaces the other
         write_whole(path, buffer.getvalue())
         write_whole(sums_file(path), new)

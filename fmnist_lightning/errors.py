@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from fmnist_lightning.environment import command_environment
+
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 TERMINATED = 143  # that SIGTERM ended
 
@@ -44,6 +46,7 @@ def one_line(error: BaseException) -> str:
     return message if told and message else f"{type(error).__name__}: {message}"
 
 
+@command_environment()
 def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
     """Runs a command of this package on what was typed, and exits where it failed.
 

@@ -18,7 +18,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written, naming the path; the file is as it was before.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     partial: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -1,6 +1,7 @@
 """Where the numbers of a run come from: device, versions, commit."""
 
 import hashlib
+import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -99,7 +100,7 @@ def _with_threads(device: "torch.device") -> str:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -109,9 +110,12 @@ def _git() -> tuple[str | None, bool | None]:
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return None, None
+    # a git hook sets GIT_DIR, which names another repository
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    options: dict[str, Any] = {"cwd": here, "env": env, "capture_output": True, "encoding": "utf-8", "check": True}
     try:
         commit, status = (
-            subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(["git", *command], **options).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):

@@ -67,7 +67,7 @@ class Run:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with self.summary_json.open("x") as file:
+            with self.summary_json.open("x", encoding="utf-8") as file:
                 file.write(_json(summary))
         except FileExistsError:
             more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
@@ -135,7 +135,7 @@ class Run:
         if not self.metrics_csv.exists():
             return []
         try:
-            with self.metrics_csv.open(newline="") as file:
+            with self.metrics_csv.open(newline="", encoding="utf-8") as file:
                 return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
         except (ValueError, TypeError, csv.Error) as error:  # a row of fewer or more values has None among them
             raise ValueError(f"{self.metrics_csv}: damaged, {error}") from error
@@ -176,7 +176,7 @@ class Run:
         import torch
 
         try:
-            with self.predictions_csv.open(newline="") as file:
+            with self.predictions_csv.open(newline="", encoding="utf-8") as file:
                 header, *rows = csv.reader(file)
             if header[:3] != ["index", "label", "predicted"]:
                 raise ValueError("its first line names other columns")
@@ -192,7 +192,7 @@ class Run:
 
     def read_reproduction(self) -> dict[str, Any]:
         """The same, as written."""
-        facts: dict[str, Any] = json.loads(self.reproduction_json.read_text())
+        facts: dict[str, Any] = json.loads(self.reproduction_json.read_text(encoding="utf-8"))
         return facts
 
     def seal(self) -> None:
@@ -207,7 +207,7 @@ class Run:
         Raises:
             ValueError: naming the first file that is missing or changed.
         """
-        for line in self.seal_file.read_text().splitlines():
+        for line in self.seal_file.read_text(encoding="utf-8").splitlines():
             digest, _, name = line.partition("  ")
             path = self.folder / name
             if not path.is_file() or sha256(path) != digest:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,8 +14,11 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from fmnist_lightning.errors import one_line
+
 # The HParams table takes its columns from a single run: every run has the same, each with one type
 METRICS = ("best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1", "epochs", "fit_seconds")
+log = logging.getLogger(__name__)
 NUM_FEATURES = 1000  # test images in the projector
 
 
@@ -127,7 +131,10 @@ def show_network(
     network = network.cpu().eval()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # how add_graph itself looks at a network
-        writer.add_graph(network, inputs[:1])
+        try:
+            writer.add_graph(network, inputs[:1])
+        except Exception as error:  # not every network can be traced, and none under PYTORCH_JIT=0
+            log.warning("TensorBoard shows no graph of this network: %s", one_line(error))
     if not isinstance(network, nn.Sequential):
         return
     with torch.inference_mode():

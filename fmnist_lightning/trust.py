@@ -164,7 +164,7 @@ def _read(path: Path) -> str:
         raise ValueError("it is no file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"it has more than {LARGEST:,} bytes")
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def _refuse_constant(name: str) -> None:

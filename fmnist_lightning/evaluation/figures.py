@@ -5,10 +5,11 @@ Each comes in two colour schemes, for a light and for a dark page.
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -30,6 +31,7 @@ TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: apart for colour-blind rea
 LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
 UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 DPI = 110
+GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut has made the colormaps, with other sizes
 
 
 class Pictures:
@@ -50,7 +52,11 @@ class Pictures:
             "axes.spines.right": False,
             "font.size": 10,
         }
-        self.shades = "cividis" if dark else "Blues"
+        self.shades = colormaps["cividis" if dark else "Blues"].resampled(256)
+
+    def defaults(self) -> AbstractContextManager[None]:
+        """Matplotlib's own defaults and this style within the context: a user's matplotlibrc changes no figure."""
+        return style.context(self.style, after_reset=True)
 
     def confusion_matrix(
         self,
@@ -61,7 +67,7 @@ class Pictures:
         """Counts, and below each its share of the row (of the images of that class), which also is its shade."""
         matrix = np.asarray(counts)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(8.2, 7.6), layout="constrained")
             axes = figure.subplots()
             image = axes.imshow(shares, cmap=self.shades, vmin=0, vmax=1)
@@ -84,7 +90,7 @@ class Pictures:
     def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int) -> bytes:
         """`measure` (accuracy or loss) of training and validation by epoch, the chosen epoch marked."""
         epochs = [row["epoch"] for row in rows]
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
             for stage, colour in (("train", TRAIN), ("val", VAL)):
@@ -109,14 +115,14 @@ class Pictures:
         columns = 6
         num_rows = max(1, -(-len(indices) // columns))
         side, width, height = images.shape[-1], 1.06 * images.shape[-1], 1.4 * images.shape[-1]
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(columns * 1.55, 0.35 + num_rows * 2.0), layout="constrained")
             axes: Axes = figure.subplots()  # one for all: laying out one for each takes three times as long
             for i, index in enumerate(indices.tolist()):
                 left, top = i % columns * width, i // columns * height
                 share, predicted = probabilities[index].max(dim=0)
                 place = (left, left + side, top + side, top)
-                axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255, extent=place)
+                axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255, extent=place)
                 true, instead = class_names[int(labels[index])], class_names[int(predicted)]
                 words = f"#{index} {true}\ntaken for\n{instead} {share:.0%}"
                 axes.text(left + side / 2, top - 1, words, ha="center", va="bottom", fontsize=7.5, in_layout=False)

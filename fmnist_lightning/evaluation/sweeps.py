@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from fmnist_lightning.evaluation.figures import Pictures, to_png
@@ -34,7 +34,7 @@ def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
         return None
     pictures = Pictures()
     numbers = [key for key in keys if _are_numbers(rows, key)]
-    with rc_context(pictures.style):
+    with pictures.defaults():
         figure = Figure(figsize=(10.5, 4.4), layout="constrained")
         for axes, (measure, words) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
             if len(keys) == 2 and len(numbers) == 2:
@@ -85,7 +85,9 @@ def _lines(axes: Axes, rows: Sequence[Row], x: str, others: Sequence[str], measu
         axes.legend(frameon=False, fontsize=8)
 
 
-def _heat_map(figure: Figure, axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: str) -> None:
+def _heat_map(
+    figure: Figure, axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: Colormap
+) -> None:
     values = _by_setting(rows, keys, measure)
     columns, lines = (sorted({setting[i] for setting in values}, key=float) for i in (0, 1))
     grid = np.full((len(lines), len(columns)), np.nan)

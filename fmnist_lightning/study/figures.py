@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import LEGEND, TRAIN, UNIT, VAL, Pictures, to_png
+from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Pictures, to_png
 from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
 from fmnist_lightning.study.plan import FRACTIONS, Cell
 from fmnist_lightning.study.printed import MODELS
@@ -24,7 +23,7 @@ class StudyPictures(Pictures):
 
     def overview(self, models: dict[str, Any]) -> bytes:
         """F1 of each class and the accuracy: the printed values and ours."""
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(9.2, 4.4), layout="constrained")
             for axes, (model, result) in zip(figure.subplots(1, 2, sharey=True), models.items(), strict=True):
                 rows = [(row["name"], row["f1"]) for row in result["per_class"]] + [("accuracy", result["accuracy"])]
@@ -58,7 +57,7 @@ class StudyPictures(Pictures):
 
     def curves(self, runs: dict[int, Record], model: str, measure: str) -> bytes:
         """`measure` by epoch: mean and range over the seeds; a mark where early stopping ended a run."""
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
             for stage, colour in (("train", TRAIN), ("val", VAL)):
@@ -83,7 +82,7 @@ class StudyPictures(Pictures):
 
     def training_sizes(self, records: Records) -> bytes:
         """Test accuracy against the number of training images: mean and range over the seeds."""
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
             for model in MODELS:
@@ -104,7 +103,7 @@ class StudyPictures(Pictures):
 
     def ablation(self, records: Records, model: str) -> bytes:
         """Validation loss by epoch of the four networks with and without dropout and batch normalization."""
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
             for batch_norm, colour in ((True, VAL), (False, TRAIN)):
@@ -124,14 +123,14 @@ class StudyPictures(Pictures):
     def confused(self, images: Tensor, pairs: Sequence[Confused], class_names: Sequence[str]) -> bytes:
         """A row of test images for each pair of classes."""
         columns = max(len(pair.indices) for pair in pairs)
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(columns * 1.25 + 1.6, len(pairs) * 1.35), layout="constrained")
             grid = figure.subplots(len(pairs), columns, squeeze=False)
             for row, pair in zip(grid, pairs, strict=True):
                 for axes in row:
                     _no_frame(axes)
                 for axes, index in zip(row, pair.indices, strict=False):
-                    axes.imshow(images[index].numpy(), cmap="gray", vmin=0, vmax=255)
+                    axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255)
                     axes.set_xlabel(f"#{index}", fontsize=7)
                 words = (
                     f"{class_names[pair.true]}\ntaken for\n{class_names[pair.instead]}\n{pair.num_images:.0f} images"
@@ -144,7 +143,7 @@ class StudyPictures(Pictures):
 
         def draw(axes: Axes, i: int) -> None:
             image, label, instead, votes = wrong[i]
-            axes.imshow(images[image].numpy(), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(images[image].numpy(), cmap=GRAY, vmin=0, vmax=255)
             axes.set_title(f"#{image} {class_names[label]}\n{votes} runs say\n{class_names[instead]}", fontsize=7.5)
 
         return self._grid(min(len(wrong), NUM_SHOWN), draw)
@@ -155,7 +154,7 @@ class StudyPictures(Pictures):
         def draw(axes: Axes, i: int) -> None:
             pair = pairs[i]
             both = np.concatenate([test[pair.image].numpy(), train[pair.train_image].numpy()], axis=1)
-            axes.imshow(both, cmap="gray", vmin=0, vmax=255)
+            axes.imshow(both, cmap=GRAY, vmin=0, vmax=255)
             axes.axvline(27.5, color="#888888", linewidth=0.8)
             names = dict.fromkeys((class_names[pair.label], class_names[pair.train_label]))
             axes.set_title(f"#{pair.image}, {pair.distance:.3f}\n{' / '.join(names)}", fontsize=7.5)
@@ -165,7 +164,7 @@ class StudyPictures(Pictures):
     def _grid(self, num: int, draw: Callable[[Axes, int], None]) -> bytes:
         columns = 6
         num_rows = max(1, -(-num // columns))
-        with rc_context(self.style):
+        with self.defaults():
             figure = Figure(figsize=(columns * 1.55, num_rows * 1.9), layout="constrained")
             for i, axes in enumerate(figure.subplots(num_rows, columns, squeeze=False).ravel()):
                 axes.set_axis_off()

@@ -1,132 +1,138 @@
-"""How a run ends before its end: Ctrl-C, a cluster's signal, a loss that is no number."""
+"""How a run stops early: at a signal, or because its loss diverged."""
 
+import os
 import signal
-import sys
 import threading
 import time
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
-from fmnist_lightning.errors import Interrupted
+from fmnist_lightning.errors import INTERRUPTED, Interrupted
 from fmnist_lightning.training_state import can_go_on_from_here, save_newest
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-DIVERGED = 1e6  # nats of cross-entropy, from which nothing comes back; guessing among ten classes has 2.3
-PATIENCE = 8  # seconds from a signal until validation is given up; a cluster kills after 30, some after 10
+SIGNAL_GRACE_SECONDS = 8  # for a validation to finish after a signal; clusters kill after 30 s, some after 10 s
+DIVERGED = 1e6  # nats of cross-entropy, from which training does not recover; chance level is 2.30
 
 
-class Interruption(Callback):
-    """Ends the run at a signal; during training after the batch at hand, with a checkpoint from which it goes on.
+class StopOnSignal(Callback):
+    """Stops a run at SIGINT, SIGTERM or SIGUSR1.
 
-    Left to itself, Python raises KeyboardInterrupt wherever the program stands, within some library's bare `except:`
-    too, which swallows it: then the training goes on. Lightning ends at SIGTERM without a checkpoint and with exit
-    status 0, which looks like success.
+    Before training the handler raises `Interrupted`, for a download may take minutes. From then on it only sets a flag:
+    training checks it after each batch, and stops there with a checkpoint from which the run resumes; the steps after
+    training check it in between. So no exception is raised within compiled code or where a library would swallow it.
 
-    Outside training the handler does raise, for a download may take minutes. Where that was swallowed, `look` raises
-    again; where it came in the middle of compiled code, which makes an error of its own of it (Matplotlib's an
-    "Invalid affine transformation matrix"), `caused` tells.
+    A second Ctrl-C terminates the process at once. A second SIGTERM or SIGUSR1 changes nothing: schedulers send
+    several, and the first one is being handled.
 
-    A context: in it the signals are taken over, after it they are as before.
+    A context manager: on exit the previous handlers are restored.
     """
 
     def __init__(self) -> None:
-        self.number = 0  # of the signal that came
-        self.since = 0.0
-        self.training = False
-        self._raised = False
-        self._before: dict[int, Any] = {}
-        self._unraisable = sys.unraisablehook
+        self.stop_signal = 0  # received by this process, or by another one of the run
+        self._received_at: float | None = None  # monotonic time of this process's first signal
+        self._deferred = False
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
-        self._listen()
-        # Python swallows, and prints, what is raised while it clears objects away
-        sys.unraisablehook = lambda what: None if what.exc_type is Interrupted else sys.__unraisablehook__(what)
+        self._previous = {number: signal.getsignal(number) for number in SIGNALS}
+        self._install()
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.unraisablehook = self._unraisable
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._before.items():
+        if _in_main_thread():
+            for number, handler in self._previous.items():
                 signal.signal(number, handler)
 
-    def _listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may
+    def _install(self) -> None:
+        if _in_main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._receive)
+                signal.signal(number, self._handle)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        again, self.number = self.number, number
-        self.since = self.since or time.monotonic()
-        if not self.training or (again and number == signal.SIGINT):
-            self._raised = True
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._received_at is not None:
+            _terminate()
+        self._received_at = self._received_at or time.monotonic()
+        self.stop_signal = number
+        if not self._deferred:
             raise Interrupted(number)
 
-    def caused(self, error: BaseException) -> bool:
-        """Whether an error is what became of the one that the handler raised; a disk that fills is not."""
-        return self._raised and self.number > 0 and isinstance(error, Exception) and not isinstance(error, OSError)
+    def defer(self) -> None:
+        """From here on signals only set the flag; raises if one arrived before and its exception was swallowed."""
+        self._deferred = True
+        self.raise_if_signalled()
 
-    def look(self) -> None:
-        """Raises where a signal came."""
-        if self.number:
-            raise Interrupted(self.number)
+    def raise_if_signalled(self) -> None:
+        """Raises `Interrupted` if a signal arrived."""
+        if self.stop_signal:
+            raise Interrupted(self.stop_signal)
+
+    def acknowledge_ctrl_c(self) -> bool:
+        """Whether training was stopped by Ctrl-C, after which the run is scored and reported; clears the flag."""
+        ctrl_c = self.stop_signal == signal.SIGINT
+        if ctrl_c:
+            self.stop_signal = 0
+        return ctrl_c
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the signals over from Lightning."""
-        self._listen()
-        self.training = True
+        """Replaces Lightning's handlers, which stop at SIGTERM without a checkpoint and with exit status 0."""
+        self._install()
+        self.defer()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops here: the checkpoint was written at the end of the epoch before."""
-        if self._asked(trainer):
-            self.look()
+        if self._stop_requested(trainer):
+            self.raise_if_signalled()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops here with a checkpoint, unless the epoch is about to end with one anyway."""
-        if self._asked(trainer) and can_go_on_from_here(trainer, batch_idx):
+        if self._stop_requested(trainer) and can_go_on_from_here(trainer, batch_idx):
             save_newest(trainer)
-            raise Interrupted(self.number)
+            self.raise_if_signalled()
 
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Leaves a long validation; the run then goes on from the checkpoint before."""
-        if self.number and trainer.world_size == 1 and time.monotonic() - self.since > PATIENCE:
-            raise Interrupted(self.number)
+    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Stops the final scoring, or in training a long validation: the run resumes from the checkpoint before it."""
+        late = self._received_at is not None and time.monotonic() - self._received_at > SIGNAL_GRACE_SECONDS
+        if trainer.state.fn != TrainerFn.FITTING or (late and trainer.world_size == 1):
+            self.raise_if_signalled()
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on a signal ends the run at once."""
-        self.training = False
+    def on_test_batch_end(self, *arguments: Any) -> None:
+        """Stops the final scoring."""
+        self.raise_if_signalled()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Likewise."""
-        self.training = False
-
-    def _asked(self, trainer: pl.Trainer) -> bool:
-        """Whether a signal came, to whichever process: all stop after the same batch."""
+    def _stop_requested(self, trainer: pl.Trainer) -> bool:
+        """Whether a signal arrived in any process: all of them stop after the same batch."""
+        stop_signal = self.stop_signal
         if trainer.world_size > 1:
-            mine = torch.tensor(self.number, device=trainer.strategy.root_device)
-            self.number = int(trainer.strategy.reduce(mine, reduce_op="max"))
-        return self.number > 0
+            local = torch.tensor(stop_signal, device=trainer.strategy.root_device)
+            stop_signal = int(trainer.strategy.reduce(local, reduce_op="max"))
+            self.stop_signal = self.stop_signal or stop_signal  # one may have arrived since: for the next batch
+        return stop_signal > 0
 
 
-class StopWhereLossDiverges(Callback):
-    """Ends the run within the epoch in which a loss is no finite number, or is past return, before it chooses anything.
+def _in_main_thread() -> bool:
+    """Only there may Python set signal handlers."""
+    return threading.current_thread() is threading.main_thread()
 
-    Looks at the end of an epoch and not at each step: on a GPU a look makes the program wait.
+
+def _terminate() -> NoReturn:
+    if os.isatty(1):
+        os.write(1, b"\x1b[?25h\n")  # the progress bar hid the cursor
+    os._exit(INTERRUPTED)
+
+
+class StopOnDivergence(Callback):
+    """Stops the run in the epoch whose training or validation loss diverged, before a checkpoint is chosen by it.
+
+    Checked once an epoch and not at each step: reading a loss from a GPU waits for it.
     """
 
     def __init__(self) -> None:
@@ -135,7 +141,7 @@ class StopWhereLossDiverges(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Collects the step's loss; looks at the epoch's losses once they are complete."""
+        """Collects the step's loss; checks all of them at the end of the epoch."""
         self.losses.append(outputs["loss"].detach())
         if not (trainer.is_last_batch or trainer.should_stop):
             return
@@ -144,13 +150,13 @@ class StopWhereLossDiverges(Callback):
         first = next((i for i, loss in enumerate(losses) if not loss < DIVERGED), None)
         if trainer.strategy.reduce_boolean_decision(first is not None, all=False):
             step = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 2 - len(losses)
-            where = "another process has such a loss"
+            where = "the loss diverged in another process"
             if first is not None:
                 where = f"the loss is {losses[first]:g} at step {step + first}, in epoch {trainer.current_epoch + 1}"
             raise FloatingPointError(_advice(trainer, where))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks at the validation loss: the epoch's last step may have made weights that are no numbers."""
+        """Checks the validation loss: the last step of the epoch may have made the weights non-finite."""
         loss = trainer.callback_metrics["val/loss"].item()
         if not loss < DIVERGED and not trainer.sanity_checking:
             after = f"the validation loss is {loss:g} after step {trainer.global_step}, in epoch"
@@ -160,4 +166,4 @@ class StopWhereLossDiverges(Callback):
 def _advice(trainer: pl.Trainer, what: str) -> str:
     lr = trainer.optimizers[0].param_groups[0]["lr"]
     clip = "" if trainer.gradient_clip_val else ", or set trainer.gradient_clip_val=1.0"
-    return f"optimizer.lr={lr:g}: {what} (guessing has 2.3); lower optimizer.lr{clip}"
+    return f"optimizer.lr={lr:g}: {what} (chance level is 2.30); lower optimizer.lr{clip}"

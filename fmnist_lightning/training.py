@@ -5,9 +5,8 @@ What draws and scores is imported when there is something to draw and score: tra
 
 import gc
 import logging
-import signal
 from collections.abc import Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,22 @@ from fmnist_lightning.models import Classifier
 from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
-from fmnist_lightning.stopping import Interruption, StopWhereLossDiverges
+from fmnist_lightning.status import RunStatus
+from fmnist_lightning.stopping import StopOnDivergence, StopOnSignal
 from fmnist_lightning.training_state import ProcessState, newest_checkpoint, rows_of
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Prepared:
+    """What a run trains with."""
+
+    data: FashionMNISTData
+    model: Classifier
+    trainer: pl.Trainer
+    checkpoint: Path | None  # from which it resumes
+    num_epochs: int  # in that checkpoint
 
 
 def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: bool = False) -> dict[str, Any]:
@@ -41,138 +52,146 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
 
     Args:
         cfg: a composed configuration.
-        folder: the run's own; a run that is already there is never overwritten.
+        folder: the run's own; an existing run is never overwritten.
         overrides: as typed, for the summary.
-        resume: whether the run that is in the folder goes on, from its newest whole checkpoint.
+        resume: whether to resume the run in the folder, from its last intact checkpoint.
 
     Returns:
-        The summary, as written to the folder; an empty one on a process other than the first. Its status is `failed`
-        where a loss was no number.
+        The summary, as written to the folder; an empty one in processes other than rank zero. Its status is `failed`
+        if the loss diverged, and `interrupted` after Ctrl-C during training.
 
     Raises:
         ValueError: for a configuration that cannot run, naming the override to change.
-        Interrupted: a signal came. After Ctrl-C within training the summary is returned, its status `interrupted`.
+        Interrupted: by any other signal.
     """
     run = Run(folder)
-    first = is_rank_zero()
-    before = _before(run) if resume else {}
-    summary: dict[str, Any] = {"status": "running", "seed": cfg.seed}
-    summary |= {"overrides": [*before.get("overrides", []), *overrides], "config_sha256": config_sha256(cfg)}
-    if first and not resume:
-        run.claim(summary, cfg)
-    opened = not resume  # a run that cannot go on stays as it is
-    with Interruption() as interruption:
-        try:
-            keep_freed_memory()
-            pl.seed_everything(cfg.seed, workers=True, verbose=False)
-            data = _load_data(cfg, run, before)
-            model = build_model(cfg)
-            checkpoint, num_epochs = _choose_checkpoint(run, model, first) if resume else (None, 0)
-            # it goes on in the precision in which it began, whatever is faster here
-            precision = before.get("precision") or choose_precision(cfg, model)
-            trainer = build_trainer(cfg, run, precision)
-            if trainer.global_rank > 0:  # else each process would drop the same units
-                torch.manual_seed(cfg.seed + trainer.global_rank)
-            summary |= {"model": type(model).__name__.lower(), "parameters": model.num_parameters}
-            origin = provenance(trainer.strategy.root_device, str(trainer.precision))
-            # a run that goes on keeps where its first part came from, and adds where this one does
-            summary |= data.facts | origin | {name: before[name] for name in origin if name in before}
-            if resume:
-                this_time = {"after_epoch": num_epochs, "overrides": overrides, **origin}
-                summary["resumed"] = [*before.get("resumed", []), this_time]
-            opened = True
-            if first:
-                run.reopen(summary, cfg) if resume else run.write_summary(summary)
-                _begin_tensorboard(cfg, trainer, summary)
-                log.info("training the %s on %s, on %s", summary["model"], summary["data"], summary["device"])
-            state = ProcessState(resumed=checkpoint is not None)
-            not_finite = None
-            try:
-                fit(trainer, model, data, [state, StopWhereLossDiverges(), interruption], checkpoint)
-            except FloatingPointError as error:
-                log.info("the run failed", exc_info=error)
-                not_finite = error
-            except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-                if checkpoint and not state.begun:  # what a file from elsewhere can hold has no bounds
-                    raise ValueError(f"{checkpoint}: no run goes on from it ({one_line(error)})") from error
-                raise
-            summary |= {"fit_seconds": round(state.seconds, 2), "epochs": len(run.read_metrics())}
-            if not first:
-                return {}
-            ctrl_c = interruption.number == signal.SIGINT  # in training: what was learned is reported
-            if not ctrl_c:
-                interruption.look()
-            interruption.number = 0
-            if run.best_checkpoint.exists():
-                summary |= _conclude(run, cfg, trainer, data, summary["epochs"])
-                give_back_freed_memory()  # before the report takes its own
-            summary["status"] = "failed" if not_finite else "interrupted" if ctrl_c else "completed"
-            if not_finite:
-                summary["error"] = one_line(not_finite)
-            if "test" in summary:
-                run.write_summary(summary | {"status": "running"})  # the scores are kept if the report fails
-                _report(run, cfg, summary, trainer, data)
-            interruption.look()
-            run.write_summary(summary)
-            log.info("%s after %d epochs", summary["status"], summary["epochs"])
-        except BaseException as caught:
-            ending = Interrupted(interruption.number) if interruption.caused(caught) else caught
-            if isinstance(ending, OSError) and ending.errno and ending.filename is None:  # TensorBoard's names no file
-                ending.filename = str(run.folder)
-            if first and opened:
-                status = "failed" if isinstance(ending, Exception) else "interrupted"
-                with suppress(OSError):  # where the disk is full, that is what is told, not that it cannot be noted
-                    run.write_summary(summary | {"status": status, "error": one_line(ending)})
-            if ending is caught:
-                raise
-            log.info("at the signal", exc_info=caught)
-            raise ending from caught
-    return summary
+    previous = _read_previous(run) if resume else {}
+    summary = {
+        "seed": cfg.seed,
+        "overrides": [*previous.get("overrides", []), *overrides],
+        "config_sha256": config_sha256(cfg),
+    }
+    with StopOnSignal() as signals, RunStatus(run, summary) as status:
+        if not resume:
+            status.claim(cfg)
+        prepared = _prepare(cfg, run, previous, resume)
+        data, trainer = prepared.data, prepared.trainer
+        status.summary |= _describe(prepared, previous, overrides, resume)
+        if resume:
+            status.reopen(cfg)
+        else:
+            status.write()
+        if is_rank_zero():
+            _begin_tensorboard(cfg, trainer, status.summary)
+            log.info("training: %s", {name: status.summary[name] for name in ("model", "data", "device")})
+
+        seconds, divergence = _fit(prepared, signals)
+        if not is_rank_zero():
+            return {}
+        ctrl_c = signals.acknowledge_ctrl_c()
+        signals.defer()
+        status.summary |= {"fit_seconds": round(seconds, 2), "epochs": len(run.read_metrics())}
+        if divergence:
+            status.write(status="failed", error=one_line(divergence))
+        elif ctrl_c:
+            status.write(status="interrupted")
+
+        scores = _evaluate_best(run, cfg, trainer, data, status.summary["epochs"], signals)
+        outcome = status.summary["status"].replace("running", "completed")
+        if scores:
+            status.write(**scores)  # kept if the report fails
+            _report(run, cfg, {**status.summary, "status": outcome}, trainer, data, signals)
+        elif outcome == "completed":
+            raise ValueError("no epoch was completed, so there is no checkpoint to score and report")
+        signals.raise_if_signalled()
+        status.write(status=outcome)
+        log.info("%s after %d epochs", outcome, status.summary["epochs"])
+    return status.summary
 
 
-def _before(run: Run) -> dict[str, Any]:
-    """What the summary of a run says that goes on; nothing where a kill or a full disk damaged it."""
+def _read_previous(run: Run) -> dict[str, Any]:
+    """The summary of a run that is resumed, without results; empty if a kill or a full disk damaged it."""
     try:
         summary = run.read_summary()
     except ValueError as error:
         print(f"{error}; it is written anew", flush=True)
         return {}
-    # results of the part before are not those of the whole
-    return {
-        name: value
-        for name, value in summary.items()
-        if name not in ("test", "val", "best_epoch", "monitored", "error")
-    }
+    results = ("test", "val", "best_epoch", "monitored", "error")
+    return {name: value for name, value in summary.items() if name not in results}
 
 
-def _load_data(cfg: DictConfig, run: Run, before: dict[str, Any]) -> FashionMNISTData:
-    """The images in the seed's order; a run that goes on does so on its own alone."""
+def _prepare(cfg: DictConfig, run: Run, previous: dict[str, Any], resume: bool) -> Prepared:
+    """Loads the data, builds model and trainer, chooses the checkpoint to resume from."""
+    keep_freed_memory()
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    data = _load_data(cfg, run, previous)
+    model = build_model(cfg)
+    checkpoint, num_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
+    # a resumed run keeps its precision, whatever is faster here
+    precision = previous.get("precision") or choose_precision(cfg, model)
+    trainer = build_trainer(cfg, run, precision)
+    if trainer.global_rank > 0:  # else each process would drop the same units
+        torch.manual_seed(cfg.seed + trainer.global_rank)
+    return Prepared(data, model, trainer, checkpoint, num_epochs)
+
+
+def _describe(prepared: Prepared, previous: dict[str, Any], overrides: list[str], resume: bool) -> dict[str, Any]:
+    """What the summary says of model, data and origin; a resumed run keeps its first origin and adds this one."""
+    model, trainer = prepared.model, prepared.trainer
+    origin = provenance(trainer.strategy.root_device, str(trainer.precision))
+    summary = {"model": type(model).__name__.lower(), "parameters": model.num_parameters, **prepared.data.facts}
+    summary |= origin | {name: previous[name] for name in origin if name in previous}
+    if resume:
+        part = {"after_epoch": prepared.num_epochs, "overrides": overrides, **origin}
+        summary["resumed"] = [*previous.get("resumed", []), part]
+    return summary
+
+
+def _load_data(cfg: DictConfig, run: Run, previous: dict[str, Any]) -> FashionMNISTData:
+    """The images in the seed's order; a run is resumed with its own images only."""
     data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     data.seed = cfg.seed
     data.setup()
     for fingerprint in ("data_sha256", "split_sha256"):
-        if before.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
+        if previous.get(fingerprint, data.facts[fingerprint]) != data.facts[fingerprint]:
             raise ValueError(f"resume={run.folder}: these are not its images, {fingerprint} differs; set data.root")
     return data
 
 
-def _choose_checkpoint(run: Run, model: Classifier, first: bool) -> tuple[Path | None, int]:
-    """The checkpoint that the run goes on from, and how many epochs it has; else what is left of the run is removed."""
+def _choose_checkpoint(run: Run, model: Classifier) -> tuple[Path | None, int]:
+    """The checkpoint to resume from, and how many epochs it has; without one the run restarts from scratch."""
     path, checkpoint, complaints = newest_checkpoint(run)
     num_epochs = len(rows_of(checkpoint)) if path else 0
     if path:
         load_weights(model, checkpoint, path)  # refuses another model's
-    if first:
+    if is_rank_zero():
         for complaint in complaints:
             print(complaint, flush=True)
         print(
-            f"going on after epoch {num_epochs}, from {path}" if path else f"beginning again in {run.folder}",
+            f"resuming after epoch {num_epochs} from {path}" if path else f"restarting from scratch in {run.folder}",
             flush=True,
         )
         if path is None:
             for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
                 file.unlink(missing_ok=True)
     return path, num_epochs
+
+
+def _fit(prepared: Prepared, signals: StopOnSignal) -> tuple[float, FloatingPointError | None]:
+    """Fits; the seconds of training in total, and the error if the loss diverged."""
+    checkpoint = prepared.checkpoint
+    state = ProcessState(resumed=checkpoint is not None)
+    divergence = None
+    try:
+        fit(prepared.trainer, prepared.model, prepared.data, [state, StopOnDivergence(), signals], checkpoint)
+    except FloatingPointError as error:
+        log.info("the run failed", exc_info=error)
+        divergence = error
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if checkpoint and not state.begun:  # a checkpoint may hold anything
+            raise ValueError(f"{checkpoint}: cannot resume from it ({one_line(error)})") from error
+        raise
+    return state.seconds, divergence
 
 
 def fit(
@@ -182,17 +201,17 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoint: Path | None = None,
 ) -> None:
-    """Fits; ends early at a signal, which Ctrl-C makes too, and keeps what was learned.
+    """Fits; returns early when a signal stops training.
 
     Args:
         trainer: of the run.
-        model: that learns.
-        data: that it learns from.
-        callbacks: that are no choice of the configuration.
-        checkpoint: that training goes on from.
+        model: to train.
+        data: to train it on.
+        callbacks: that are not part of the configuration.
+        checkpoint: to resume from.
 
     Raises:
-        FloatingPointError: a loss is no finite number, or past return.
+        FloatingPointError: the loss diverged.
     """
     trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
     with quiet():
@@ -203,33 +222,33 @@ def fit(
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         except Interrupted:
             pass
-        except RuntimeError:  # a process whose partner stopped first
-            if not any(callback.number for callback in callbacks if isinstance(callback, Interruption)):
-                raise
         finally:
             gc.unfreeze()
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()  # the first process goes on alone: one device scores
+                torch.distributed.destroy_process_group()  # rank zero alone scores: on one device
 
 
-def _conclude(
-    run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData, num_epochs: int
+def _evaluate_best(
+    run: Run, cfg: DictConfig, trainer: pl.Trainer, data: FashionMNISTData, num_epochs: int, signals: StopOnSignal
 ) -> dict[str, Any]:
     """Scores the best checkpoint and writes the predictions; what the summary says of them.
 
-    Nothing where it is of a later epoch than the run has: it was killed right after it had written that, and stopped
-    again before it came as far.
+    Empty if there is none, or if it is of a later epoch than the run has: the run was killed right after writing it,
+    and when resumed was stopped before that epoch.
     """
     from fmnist_lightning.evaluation.scores import score
 
+    if not run.best_checkpoint.exists():
+        return {}
     model, checkpoint = run.load_best(cfg)
     if checkpoint["epoch"] + 1 > num_epochs:
         return {}
     device = trainer.strategy.root_device
     devices = [device.index] if device.index is not None else 1
-    val, logits = test(model, data, trainer.precision, device.type, devices)
+    val, logits = test(model, data, trainer.precision, device.type, devices, [signals])
     labels = data.labels["test"]
     run.write_predictions(labels, logits.softmax(dim=1))
+    give_back_freed_memory()  # before the report allocates its own
     return {
         "best_epoch": checkpoint["epoch"] + 1,
         "monitored": _monitored(trainer),
@@ -255,6 +274,7 @@ def test(
     precision: Any = "32-true",
     accelerator: str = "auto",
     devices: list[int] | int = 1,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[dict[str, float], Tensor]:
     """Validates and tests a model on one device, whatever trained it.
 
@@ -266,6 +286,7 @@ def test(
             accelerator=accelerator,
             devices=devices,
             precision=precision,
+            callbacks=list(callbacks),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -291,14 +312,21 @@ def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def _report(run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData) -> None:
+def _report(
+    run: Run,
+    cfg: DictConfig,
+    summary: dict[str, Any],
+    trainer: pl.Trainer,
+    data: FashionMNISTData,
+    signals: StopOnSignal,
+) -> None:
     """Writes the report and logs it to TensorBoard.
 
     Raises:
         ValueError: that failed; the message says where the scores are and how to write the report again.
     """
     try:
-        _write_report(run, cfg, summary, trainer, data)
+        _write_report(run, cfg, summary, trainer, data, signals)
     except OSError:  # names its file
         raise
     except Exception as error:
@@ -309,18 +337,25 @@ def _report(run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trai
 
 
 def _write_report(
-    run: Run, cfg: DictConfig, summary: dict[str, Any], trainer: pl.Trainer, data: FashionMNISTData
+    run: Run,
+    cfg: DictConfig,
+    summary: dict[str, Any],
+    trainer: pl.Trainer,
+    data: FashionMNISTData,
+    signals: StopOnSignal,
 ) -> None:
     from fmnist_lightning.evaluation.report import build_report
 
     predictions = run.read_predictions()
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
     run.write_report(files)
+    signals.raise_if_signalled()
     for logger in _tensorboards(trainer):
         from fmnist_lightning import tensorboard
 
         config, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment
         tensorboard.end_run(writer, summary, predictions, files, config, names)
+        signals.raise_if_signalled()
         pixels, labels = (of["test"][: tensorboard.NUM_FEATURES] for of in (data.images, data.labels))
         model, _ = run.load_best(cfg)
         inputs, _ = data.on_after_batch_transfer((pixels, labels), 0)

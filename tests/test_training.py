@@ -3,9 +3,10 @@ import json
 import re
 import shutil
 import signal
+import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from fmnist_lightning import build, devices, training
 from fmnist_lightning.build import ADVICE, build_model, build_trainer, choose_precision
 from fmnist_lightning.config_files import CONF
 from fmnist_lightning.errors import Interrupted
-from fmnist_lightning.models import ANN
+from fmnist_lightning.models import ANN, Classifier
 from fmnist_lightning.runs import Run
+from fmnist_lightning.stopping import StopOnSignal
 from fmnist_lightning.training import train
 
 OPTIONS = [
@@ -84,8 +86,8 @@ def test_a_loss_that_diverges_ends_the_run_in_its_epoch_and_says_where_and_what_
     summary = run(composed, tmp_path, *optimizer)
     assert summary["status"] == Run(tmp_path).read_summary()["status"] == "failed"
     assert re.fullmatch(
-        r"optimizer\.lr=1e\+\d+: the loss is \S+ at step [2-5], in epoch 1 \(guessing has 2\.3\); lower optimizer\.lr, "
-        r"or set trainer\.gradient_clip_val=1\.0",
+        r"optimizer\.lr=1e\+\d+: the loss is \S+ at step [2-5], in epoch 1 \(chance level is 2\.30\); "
+        r"lower optimizer\.lr, or set trainer\.gradient_clip_val=1\.0",
         summary["error"],
     )
     assert Run(tmp_path).read_metrics() == []
@@ -247,33 +249,32 @@ def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tm
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_goes_wrong_after_an_impatient_ctrl_c_is_told_as_what_it_is(composed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_error_in_training_after_a_signal_is_reported_as_that_error(number, composed, tmp_path, monkeypatch):
     forward = ANN.forward
 
-    def stopped(self, images):
+    def failing(self, images):
         if self.training and self.trainer.current_epoch == 1:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return forward(self, images)
 
-    def broken(self, files):
-        raise ValueError("no page")
-
-    monkeypatch.setattr(ANN, "forward", stopped)
-    monkeypatch.setattr(Run, "write_report", broken)
-    with pytest.raises(ValueError, match="no page"):
+    monkeypatch.setattr(ANN, "forward", failing)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
         run(composed, tmp_path)
-    assert Run(tmp_path).read_summary()["status"] == "failed"
+    summary = Run(tmp_path).read_summary()
+    error = "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert (summary["status"], summary["error"]) == ("failed", error)
 
 
-def test_a_disk_that_fills_after_a_signal_was_swallowed_is_told_as_that(composed, tmp_path, monkeypatch):
-    def full(self, files):
-        with suppress(BaseException):
-            signal.raise_signal(signal.SIGTERM)
-        raise OSError(28, "No space left on device", str(self.report))
+@pytest.mark.parametrize("error", [ValueError("no page"), OSError(28, "No space left on device", "report.html")])
+def test_error_after_training_and_after_a_signal_is_reported_as_that_error(error, composed, tmp_path, monkeypatch):
+    def failing(self, files):
+        signal.raise_signal(signal.SIGTERM)
+        raise error
 
-    monkeypatch.setattr(Run, "write_report", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Run, "write_report", failing)
+    with pytest.raises(type(error), match=r"no page|No space left"):
         run(composed, tmp_path)
     assert Run(tmp_path).read_summary()["status"] == "failed"
 
@@ -338,33 +339,82 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
     assert trainer.global_step == 10
 
 
-def test_a_signal_that_was_swallowed_outside_training_still_ends_the_run(composed, tmp_path, monkeypatch):
-    load_best = Run.load_best
-
+def test_signal_before_training_whose_exception_was_swallowed_stops_the_run(composed, tmp_path, monkeypatch):
     class Clears:
         def __del__(self):
-            signal.raise_signal(signal.SIGTERM)  # what is raised here, Python swallows
+            signal.raise_signal(signal.SIGTERM)  # Python swallows what is raised here
 
-    def load(self, *arguments):
+    def build(*arguments):
         Clears()
-        return load_best(self, *arguments)
+        return build_trainer(*arguments)
 
-    monkeypatch.setattr(Run, "load_best", load)
+    monkeypatch.setattr(training, "build_trainer", build)
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(composed, tmp_path)
     assert Run(tmp_path).read_summary()["status"] == "interrupted"
+    assert not Run(tmp_path).last_checkpoint.exists()
 
 
-def test_a_signal_of_which_compiled_code_makes_another_error_still_ends_the_run(composed, tmp_path, monkeypatch):
-    array = AffineBase.__array__
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Classifier, "validation_step"), (Classifier, "test_step"), (Run, "write_predictions"), (AffineBase, "__array__")],
+)
+def test_signal_after_training_stops_the_run_at_the_next_step(owner, name, composed, tmp_path, monkeypatch):
+    original, scoring = getattr(owner, name), []
 
-    def interrupted(self, *arguments, **options):
-        signal.raise_signal(signal.SIGTERM)
-        return array(self, *arguments, **options)
+    def signalled(self, *arguments, **options):
+        if not (owner is Classifier and self.trainer.state.fn == "fit"):
+            scoring.append(name)
+            if len(scoring) == 1:
+                signal.raise_signal(signal.SIGTERM)
+        return original(self, *arguments, **options)
 
-    monkeypatch.setattr(AffineBase, "__array__", interrupted)
-    with pytest.raises(Interrupted, match="SIGTERM") as caught:
+    monkeypatch.setattr(owner, name, signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
         run(composed, tmp_path)
-    assert isinstance(caught.value.__cause__, ValueError)
+    assert owner is AffineBase or len(scoring) == 1
     summary = Run(tmp_path).read_summary()
     assert (summary["status"], summary["error"]) == ("interrupted", "Interrupted: interrupted by SIGTERM")
+    monkeypatch.undo()
+    assert train(composed("model=ann", "model.hidden=[16]"), tmp_path, [], resume=True)["status"] == "completed"
+
+
+def test_sigterm_while_a_run_stopped_by_ctrl_c_is_reported_stops_the_report(composed, tmp_path, monkeypatch):
+    forward = ANN.forward
+
+    def signalled(self, images):
+        if self.training and self.trainer.current_epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        elif self.trainer.state.fn == "test":
+            assert Run(tmp_path).read_summary()["status"] == "interrupted"
+            signal.raise_signal(signal.SIGTERM)
+        return forward(self, images)
+
+    monkeypatch.setattr(ANN, "forward", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run(composed, tmp_path)
+
+
+def test_run_without_a_completed_epoch_is_not_completed(composed, tmp_path):
+    with pytest.raises(ValueError, match="no epoch was completed"):
+        run(composed, tmp_path, "trainer.max_epochs=0")
+    assert Run(tmp_path).read_summary()["status"] == "failed"
+
+
+def test_signal_during_the_agreement_of_several_processes_stops_them_after_the_next_batch():
+    """One that arrives while the processes exchange what they received must not be overwritten by the result."""
+    during_reduce = [signal.SIGTERM, None]
+
+    def reduce(local, reduce_op):
+        if number := during_reduce.pop(0):
+            signal.raise_signal(number)
+        return local
+
+    strategy = SimpleNamespace(root_device="cpu", reduce=reduce)
+    trainer = SimpleNamespace(world_size=2, strategy=strategy)
+    with StopOnSignal() as signals:
+        signals.defer()
+        signals.on_train_epoch_start(trainer, None)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            signals.on_train_epoch_start(trainer, None)

@@ -48,19 +48,20 @@ class Server:
         *arguments: str,
         seconds: float | None = None,
         signal: int = signal.SIGKILL,
-        operation: int = 0,
+        operation: int | tuple[int, ...] = (),
         inside: str = "",
         largest_file: int = 0,
         copies: int = 1,
         **env: str,
     ) -> Answer:
-        """Runs the command; a signal after some seconds, or at the n-th operation on files, may befall it.
+        """Runs the command; a signal may be sent after some seconds, or at the n-th operations on files.
 
         Of several copies at once the answer has the first status that is not 0, and all outputs.
         """
         outputs = [cwd / f"output{i or ''}.txt" for i in range(copies)]
         order = {"cwd": str(cwd), "arguments": arguments, "outputs": list(map(str, outputs)), "env": env}
-        order |= {"seconds": seconds, "signal": int(signal), "operation": operation, "inside": inside}
+        order |= {"seconds": seconds, "signal": int(signal), "inside": inside}
+        order["operations"] = [operation] if isinstance(operation, int) else operation
         assert self.process.stdin and self.process.stdout
         print(json.dumps(order | {"largest_file": largest_file}), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())

@@ -27,14 +27,14 @@ IMPORTED = (lightning.pytorch, matplotlib.figure, sklearn.metrics, torch.utils.t
 WRITES = {"os.rename", "os.remove", "os.chmod", "os.mkdir", "os.link", "os.truncate"}
 
 
-def signal_at_operation(number: int, inside: str, signal_: int) -> None:
-    """Sends this process a signal right before its n-th operation on files below a folder, counted from 1."""
+def signal_at_operations(numbers: list[int], inside: str, signal_: int) -> None:
+    """Sends this process a signal right before its n-th operations on files below a folder, counted from 1."""
     done = 0
 
     def count(name: str) -> None:
         nonlocal done
         done += 1
-        if done == number:
+        if done in numbers:
             Path("operation.txt").write_text(name)
             os.kill(os.getpid(), signal_)
 
@@ -65,8 +65,8 @@ def child(order: dict, output_file: str) -> None:
     os.dup2(output, 2)
     if order["largest_file"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
-    if order["operation"]:
-        signal_at_operation(order["operation"], order["inside"], order["signal"])
+    if order["operations"]:
+        signal_at_operations(order["operations"], order["inside"], order["signal"])
     sys.argv = ["fmnist_lightning", *order["arguments"]]
     status = 0
     try:

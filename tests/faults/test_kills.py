@@ -69,6 +69,20 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
             assert_same_result(run, expected)
 
 
+def test_second_ctrl_c_terminates_at_once_and_the_run_resumes(undisturbed_ann, serve, empty, recovers):
+    typed, expected, _ = undisturbed_ann
+    folder = empty()
+    run = Run(folder / "run")
+    stopped = serve(folder, *typed, signal=signal.SIGINT, operation=(200, 201), inside=str(run.folder))
+    with recovers():
+        assert stopped.status == 130, stopped.output
+        assert "Traceback" not in stopped.output
+        assert run.read_summary()["status"] == "running"  # nothing was written after the second
+        again = serve(folder, "resume=run")
+        assert again.status == 0, again.output
+        assert_same_result(run, expected)
+
+
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "gone", "other sum"])
 def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed_ann, serve, empty, recovers):
@@ -115,7 +129,7 @@ def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, 
     again = serve(tmp_path / "other", "resume=run", "trainer.max_epochs=4")
     assert again.status == 0, again.output
     assert f"{run.best_checkpoint} is {'gone' if damage == 'gone' else 'damaged'}" in again.output
-    assert "beginning again" in again.output
+    assert "restarting from scratch" in again.output
     assert_same_result(run, expected)
 
 

@@ -1,0 +1,62 @@
+"""What becomes of a run, as its summary.json says: running, then completed, interrupted or failed."""
+
+from contextlib import suppress
+from typing import Any, Self
+
+from omegaconf import DictConfig
+
+from fmnist_lightning.errors import one_line
+from fmnist_lightning.processes import is_rank_zero
+from fmnist_lightning.runs import Run
+
+
+class RunStatus:
+    """Keeps the summary of a run in memory, and on rank zero on disk.
+
+    A context manager: an exception within it is recorded in summary.json before it propagates. Not before `claim` or
+    `reopen`, so that a run that cannot be resumed stays as it is.
+
+    Args:
+        run: whose summary it is.
+        summary: its first entries.
+    """
+
+    def __init__(self, run: Run, summary: dict[str, Any]) -> None:
+        self.run = run
+        self.summary = {"status": "running", **summary}
+        self._recording = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's name no file
+            error.filename = str(self.run.folder)
+        if self._recording:
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            with suppress(OSError):  # of a full disk, the first error is the one to report
+                self.write(status=status, error=one_line(error))
+
+    def claim(self, cfg: DictConfig) -> None:
+        """Makes the folder this run's own.
+
+        Raises:
+            ValueError: it already contains a run.
+        """
+        if is_rank_zero():
+            self.run.claim(self.summary, cfg)
+        self._recording = True
+
+    def reopen(self, cfg: DictConfig) -> None:
+        """Takes up a run that is resumed."""
+        if is_rank_zero():
+            self.run.reopen(self.summary, cfg)
+        self._recording = True
+
+    def write(self, **entries: Any) -> None:
+        """Adds entries to the summary and writes it."""
+        self.summary |= entries
+        if is_rank_zero():
+            self.run.write_summary(self.summary)

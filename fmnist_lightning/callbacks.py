@@ -33,8 +33,7 @@ def epoch_means(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, flo
     """
     assert isinstance(model, Classifier)
     return {
-        "train/loss": model.train_loss.compute().item(),
-        "train/accuracy": model.train_accuracy.compute().item(),
+        **{f"train/{name}": metric.compute().item() for name, metric in model.epoch_means("train").items()},
         "val/loss": trainer.callback_metrics["val/loss"].item(),
         "val/accuracy": trainer.callback_metrics["val/accuracy"].item(),
     }

@@ -83,7 +83,9 @@ class NewestCheckpoint(Checkpoint):
 
 def can_go_on_from_here(trainer: pl.Trainer, batch_idx: int) -> bool:
     """Whether a checkpoint after this batch is all there is: no half-accumulated gradient, no validation to come."""
-    return not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    if trainer.is_last_batch or trainer.should_stop or (batch_idx + 1) % trainer.val_check_batch == 0:  # type: ignore[operator]
+        return False
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def save_newest(trainer: pl.Trainer) -> None:
@@ -114,7 +116,7 @@ class ProcessState(Callback):
     ) -> None:
         """Adds the state of all processes."""
         assert isinstance(pl_module, Classifier)
-        mine = {"generators": generators(), "sums": pl_module.sums(), "seconds": self.seconds}
+        mine = {"generators": generators(), "sums": pl_module.totals["train"].state_dict(), "seconds": self.seconds}
         assert trainer.train_dataloader is not None
         mine["loader"] = trainer.train_dataloader.state_dict()
         everyones: list[Any] = [mine]
@@ -149,7 +151,7 @@ class ProcessState(Callback):
         if self.resumed:
             set_generators(self.mine["generators"])
             if trainer.fit_loop.restarted_mid_epoch:
-                pl_module.set_sums(self.mine["sums"])
+                pl_module.totals["train"].load_state_dict(self.mine["sums"], pl_module.device)
                 # Lightning does so itself, but not where a scheduler has asked for the number of steps before
                 assert trainer.train_dataloader is not None
                 trainer.train_dataloader.load_state_dict(self.mine["loader"])

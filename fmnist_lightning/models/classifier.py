@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from fmnist_lightning.limits import require
+from fmnist_lightning.models.totals import EpochTotals
 
 NUM_CLASSES = 10
 Batch = tuple[Tensor, Tensor]  # normalised images (N, 1, 28, 28) float32, labels (N,) int64
@@ -44,8 +45,7 @@ class Classifier(pl.LightningModule):
         self.train_loss, self.train_accuracy = _mean(), _mean()
         self.val_loss, self.val_accuracy = _mean(), _mean()
         self.test_loss, self.test_accuracy = _mean(), _mean()
-        self._sums = torch.zeros(2)  # over the images of this epoch: cross-entropy, right predictions
-        self._num_images = 0
+        self.totals = {stage: EpochTotals() for stage in ("train", "val", "test")}
         self.test_logits: list[Tensor] = []  # one (N, 10) float32 per batch of the last test pass
 
     @property
@@ -58,84 +58,79 @@ class Classifier(pl.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self(images).float()
         loss = F.cross_entropy(logits, labels)
-        right = (logits.detach().argmax(dim=1) == labels).sum()
-        self._sums.add_(torch.stack([loss.detach() * len(labels), right]))
-        self._num_images += len(labels)
+        self.totals[stage].add(loss, logits, labels)
         return loss, logits
 
-    def sums(self) -> dict[str, Any]:
-        """The sums of the epoch so far, for a checkpoint."""
-        return {"sums": self._sums.cpu(), "num_images": self._num_images}
+    def epoch_means(self, stage: str) -> dict[str, MeanMetric]:
+        """Metrics `loss` and `accuracy` of the epoch that ends, over all processes; `compute()` returns the mean.
 
-    def set_sums(self, sums: dict[str, Any]) -> None:
-        """Goes on with the sums of a checkpoint."""
-        self._sums, self._num_images = sums["sums"].to(self.device), sums["num_images"]
-
-    def _start_sums(self) -> None:
-        self._sums, self._num_images = torch.zeros(2, device=self.device), 0
-
-    def _update_metrics(self, stage: str) -> None:
-        """Hands the epoch's sums over, once: metrics updated at every step cost a small network more than its layers.
-
-        They are in turn what averages over processes.
+        Also before this module's own `on_train_epoch_end`, which Lightning calls after those of most callbacks.
         """
-        loss, accuracy = self._sums / self._num_images
-        getattr(self, f"{stage}_loss").update(loss, self._num_images)
-        getattr(self, f"{stage}_accuracy").update(accuracy, self._num_images)
+        metrics: tuple[MeanMetric, MeanMetric] = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_accuracy")
+        self.totals[stage].move_to(*metrics)
+        return dict(zip(("loss", "accuracy"), metrics, strict=True))
+
+    def _start_epoch(self, stage: str) -> None:
+        self.totals[stage].reset(self.device)
+        for name in ("loss", "accuracy"):
+            getattr(self, f"{stage}_{name}").reset()  # of an epoch that an error ended
+
+    def _log_means(self, stage: str) -> None:
+        # Lightning computes and resets them. Not for the loggers: the callback EpochMetrics writes one row an epoch
+        # to all of them.
+        self.log_dict({f"{stage}/{name}": metric for name, metric in self.epoch_means(stage).items()}, logger=False)
 
     def on_train_epoch_start(self) -> None:
-        """Starts the sums."""
-        self._start_sums()
+        """Starts the totals; not called where training resumes within an epoch."""
+        self._start_epoch("train")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
-        return self._step(batch)[0]
+        return self._step(batch, "train")[0]
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Takes the epoch's means, before validation starts its sums."""
-        if self.trainer.is_last_batch or self.trainer.should_stop:
-            self._update_metrics("train")
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Back-propagates a batch's share: the gradient of an accumulation window is the mean over its batches.
+
+        Lightning divides every loss by accumulate_grad_batches, also in the last window of an epoch, which may have
+        fewer batches. Batches count equally, a last one with fewer images too.
+        """
+        window = self.trainer.accumulate_grad_batches
+        first = self.trainer.fit_loop.batch_idx // window * window
+        num_batches = min(window, self.trainer.num_training_batches - first)
+        super().backward(loss if num_batches == window else loss * (window / num_batches), *args, **kwargs)
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's means, taken while the weights moved and with dropout on."""
         self._log_means("train")
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the sums."""
-        self._start_sums()
+        """Starts the totals."""
+        self._start_epoch("val")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds the batch to the means that early stopping and the best checkpoint go by."""
-        self._step(batch)
+        self._step(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means."""
-        self._update_metrics("val")
         self._log_means("val")
 
     def on_test_epoch_start(self) -> None:
-        """Starts the sums, and forgets the logits of an earlier test pass."""
-        self._start_sums()
+        """Starts the totals, and forgets the logits of an earlier test pass."""
+        self._start_epoch("test")
         self.test_logits = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Keeps the batch's logits: what is said of the test images is computed from all of them at once."""
-        self.test_logits.append(self._step(batch)[1].cpu())
+        self.test_logits.append(self._step(batch, "test")[1].cpu())
 
     def on_test_epoch_end(self) -> None:
         """Logs the means."""
-        self._update_metrics("test")
         self._log_means("test")
-
-    def _log_means(self, stage: str) -> None:
-        # Lightning computes and resets them. Not for the loggers: the callback EpochMetrics writes one row an epoch
-        # to all of them.
-        means = {f"{stage}/{name}": getattr(self, f"{stage}_{name}") for name in ("loss", "accuracy")}
-        self.log_dict(means, logger=False)
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, where one is given, the scheduler, as Lightning takes them."""

@@ -112,8 +112,9 @@ def _run(cfg: DictConfig) -> None:
             overrides = [typed for typed in overrides if not typed.startswith("resume=")]
             cfg = stored_config(Run(folder), overrides, user_folders(settings))
             run = Run(folder)
-            if not overrides and run.read_status() == "completed" and is_whole(run.best_checkpoint):
-                print(f"completed, nothing is left to do; trainer.max_epochs=N trains longer\nrun: {folder}")
+            status = run.read_status()
+            if not overrides and (status == "partial" or (status == "completed" and is_whole(run.best_checkpoint))):
+                print(f"already completed; trainer.max_epochs=N trains longer\nrun: {folder}")
                 return
         from fmnist_lightning.training import train
 
@@ -171,6 +172,9 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     if summary["status"] == "interrupted":
         learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"
         print(f"interrupted: {learned}; resume={folder} goes on")
+    if summary["partial"]:
+        scored = "its scores do not compare with those of a full run" if "test" in summary else "nothing was scored"
+        print(f"*** partial run ({summary['partial']}): {scored} ***")
     if summary["data_note"]:
         print(f"*** {summary['data_note']}: these scores say nothing about Fashion-MNIST ***")
     if "test" in summary:

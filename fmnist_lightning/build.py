@@ -4,7 +4,7 @@ import inspect
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +15,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fmnist_lightning.checkpoints import CheckpointFiles
 from fmnist_lightning.devices import computes_bfloat16
+from fmnist_lightning.loggers import build_loggers
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.monitored import resolve_mode, wrong_mode
 from fmnist_lightning.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
@@ -29,6 +31,7 @@ ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
     ".*is smaller than the logging interval",  # nothing is logged by the step
     "Checkpoint directory .* exists and is not empty",  # a run that goes on
+    "Experiment logs directory .* exists and is not empty",  # of a run that resumes
     "GPU available but not used",  # whoever says accelerator=cpu means it
     ".*isinstance.treespec, LeafSpec.",  # how Lightning 2.6 asks torch's tree functions; discouraged since torch 2.11
 )
@@ -57,13 +60,14 @@ def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
     return "bf16-mixed" if pays else "32-true"
 
 
-def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
+def build_trainer(cfg: DictConfig, run: Run, precision: Any, run_ids: Mapping[str, str] | None = None) -> pl.Trainer:
     """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
 
     Args:
         cfg: a composed configuration.
         run: whose folder that is.
         precision: as trainer.precision, auto excluded.
+        run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
     """
     if contradiction := wrong_mode(cfg.callbacks):
         raise ValueError(contradiction)
@@ -71,11 +75,12 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any) -> pl.Trainer:
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())
+    arguments: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     with quiet():
         trainer = make_trainer(
-            **{**cfg.trainer, "precision": precision},
+            **{**arguments, "precision": precision, "profiler": _profiler(arguments.get("profiler"), run)},
             callbacks=callbacks,
-            logger=[instantiate(logger, save_dir=str(run.folder)) for logger in cfg.logger.values()],
+            logger=build_loggers(cfg, run, run_ids or {}),
             plugins=[CheckpointFiles(run.checkpoints), cluster_environment()],
             default_root_dir=run.folder,
             enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
@@ -102,6 +107,12 @@ def make_trainer(**arguments: Any) -> pl.Trainer:
     """A Trainer of these arguments and Lightning's defaults, whatever PL_TRAINER_* environment variables say."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(pl.Trainer).parameters.items()}
     return pl.Trainer(**defaults | arguments)
+
+
+def _profiler(name: str | None, run: Run) -> Profiler | None:
+    """Lightning's profiler of that name; its table, fit-profile.txt, is written to the run's folder."""
+    profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    return profilers[name](dirpath=run.folder, filename="profile") if name else None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fmnist_lightning.devices import give_back_freed_memory
+from fmnist_lightning.loggers import first_epoch
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
 
@@ -53,14 +54,17 @@ class EpochMetrics(Callback):
         self.gradient_norm: Tensor | None = None  # of the epoch's last step
         self.rows: list[dict[str, float]] = []
         self.gradient_norms: list[float | None] = []  # one for each row
+        self.first_epochs: list[int] = []  # for each logger, the first epoch that it has not got yet
         self.lr = 0.0  # at the epoch's first step
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Goes back to a checkpoint's rows, where training goes on from one; the loggers have forgotten theirs."""
         if trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
+        run = Run(trainer.default_root_dir)
+        self.first_epochs = [first_epoch(logger, len(self.rows), run) for logger in self._loggers(trainer)]
         for row, gradient_norm in zip(self.rows, self.gradient_norms, strict=True):
-            _log(trainer, row, gradient_norm)
+            self._log(trainer, row, gradient_norm)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the learning rate that the epoch starts with."""
@@ -86,12 +90,22 @@ class EpochMetrics(Callback):
             Run(trainer.default_root_dir).write_metrics(self.rows)
         self.gradient_norms.append(None if self.gradient_norm is None else self.gradient_norm.item())
         self.gradient_norm = None
-        _log(trainer, self.rows[-1], self.gradient_norms[-1])
+        self._log(trainer, self.rows[-1], self.gradient_norms[-1])
         for logger in trainer.loggers:
             if self.histograms and isinstance(logger, TensorBoardLogger):
                 for name, weights in pl_module.named_parameters():
                     if weights.isfinite().all():  # else torch finds nothing to count, and fails
                         logger.experiment.add_histogram(name, weights, epoch)
+
+    def _loggers(self, trainer: pl.Trainer) -> list[Logger]:
+        return trainer.loggers if trainer.is_global_zero else []
+
+    def _log(self, trainer: pl.Trainer, row: dict[str, float], gradient_norm: float | None) -> None:
+        values = {name: value for name, value in row.items() if name not in ("epoch", "step")}
+        more = {} if gradient_norm is None else {"gradient_norm": gradient_norm}
+        for logger, first in zip(self._loggers(trainer), self.first_epochs, strict=True):
+            if row["epoch"] >= first:
+                logger.log_metrics(values | more, step=int(row["epoch"]))
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, and the learning rate of the epoch at hand."""
@@ -101,13 +115,6 @@ class EpochMetrics(Callback):
         """Takes up the rows of a checkpoint."""
         self.rows, self.gradient_norms = state_dict["rows"], state_dict["gradient_norms"]
         self.lr = state_dict["lr"]
-
-
-def _log(trainer: pl.Trainer, row: dict[str, float], gradient_norm: float | None) -> None:
-    values = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-    more = {} if gradient_norm is None else {"gradient_norm": gradient_norm}
-    for logger in trainer.loggers:
-        logger.log_metrics(values | more, step=int(row["epoch"]))
 
 
 class EpochProgress(Callback):

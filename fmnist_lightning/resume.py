@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config import NEEDED, without_hydra
 from fmnist_lightning.config_files import CONF
+from fmnist_lightning.extras import check_loggers
 from fmnist_lightning.folders import run_dir
 from fmnist_lightning.limits import keys_of
 from fmnist_lightning.machine import check_machine
@@ -51,7 +52,7 @@ def named_run(folder: str) -> tuple[Run, FileLock | None]:
     if "${" in str(run.folder) or "\\" in run.folder.as_posix():
         raise ValueError(f"resume={folder}: Hydra reads ${{ and backslashes in a name as its own; rename the folder")
     for path in run.folder.rglob("*"):
-        if path.is_symlink():
+        if path.is_symlink() and not path.relative_to(run.folder).match("wandb/*/logs/debug-core.log"):  # wandb's own
             raise ValueError(f"resume={folder}: {path} is a link; a run that goes on writes in its own folder only")
         if not (path.is_file() or path.is_dir()) and path.exists():  # a file just being written may be gone by now
             raise ValueError(f"resume={folder}: {path} is neither file nor folder; remove it")
@@ -141,6 +142,7 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
     cfg = run.read_config(changes, folders, resume=True)
     _check_keys(cfg, run)
     check_trainer(cfg.trainer)
+    check_loggers(cfg.logger)
     check_machine(cfg.trainer, str(run.folder))
     if "trainer.max_epochs" in changes:
         _check_max_epochs(cfg, run)

@@ -83,14 +83,16 @@ class Run:
     def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
         """Takes the run up again: its summary says so, and its config is the one that it goes on with.
 
-        TensorBoard's files are written anew, from the rows in the checkpoint: else those beyond it were shown twice.
+        TensorBoard's files and wandb's offline ones are rewritten from the rows in the checkpoint: else those beyond it
+        were shown twice.
         """
         write_whole(self.config_file, OmegaConf.to_yaml(config))
         self.write_summary(summary)
         for path in (*self.folder.glob("events.out.tfevents.*"), *self.folder.glob("projector_config.pbtxt")):
             path.unlink()
-        for projected in self.folder.glob("[0-9]" * 5):
-            shutil.rmtree(projected)
+        offline = {path for path in self.folder.glob("wandb/offline-run-*") if not any(path.glob("*.synced"))}
+        for folder in (*self.folder.glob("[0-9]" * 5), *offline):
+            shutil.rmtree(folder)
 
     def read_config(
         self, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False

@@ -6,6 +6,7 @@ What draws and scores is imported when there is something to draw and score: tra
 import gc
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,25 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fmnist_lightning.build import build_model, build_trainer, choose_precision, make_trainer, quiet
 from fmnist_lightning.callbacks import GiveBackMemory
 from fmnist_lightning.checkpoints import load_weights
+from fmnist_lightning.config import without_hydra
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
 from fmnist_lightning.errors import Interrupted, one_line
+from fmnist_lightning.loggers import finish_loggers, log_report, start_loggers
 from fmnist_lightning.models import Classifier
+from fmnist_lightning.partial import partial_overrides
 from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256, provenance
 from fmnist_lightning.runs import Run
 from fmnist_lightning.status import RunStatus
 from fmnist_lightning.stopping import StopOnDivergence, StopOnSignal
-from fmnist_lightning.training_state import ProcessState, newest_checkpoint, rows_of
+from fmnist_lightning.training_state import ProcessState, is_dev_run, newest_checkpoint, rows_of
 from fmnist_lightning.validation import ValidateEveryEpoch
 
 log = logging.getLogger(__name__)
@@ -72,18 +76,22 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
         "overrides": [*previous.get("overrides", []), *overrides],
         "config_sha256": config_sha256(cfg),
     }
-    with StopOnSignal() as signals, RunStatus(run, summary) as status:
+    with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
         if not resume:
             status.claim(cfg)
         prepared = _prepare(cfg, run, previous, resume)
         data, trainer = prepared.data, prepared.trainer
-        status.summary |= _describe(prepared, previous, overrides, resume)
+        status.summary |= _describe(prepared, previous, overrides, resume) | {"partial": _partial(cfg, data, trainer)}
         if resume:
             status.reopen(cfg)
         else:
             status.write()
         if is_rank_zero():
+            at_exit.callback(finish_loggers, trainer.loggers, status.summary)
             _begin_tensorboard(cfg, trainer, status.summary)
+            settings: Any = OmegaConf.to_container(without_hydra(cfg), resolve=True)
+            with quiet():
+                status.write(logger_runs=start_loggers(trainer.loggers, list(cfg.logger), settings, resume))
             log.info("training: %s", {name: status.summary[name] for name in ("model", "data", "device")})
 
         seconds, divergence = _fit(prepared, signals)
@@ -103,7 +111,9 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
             status.write(**scores)  # kept if the report fails
             _report(run, cfg, {**status.summary, "status": outcome}, trainer, data, signals)
         elif outcome == "completed":
-            raise ValueError("no epoch was completed, so there is no checkpoint to score and report")
+            if not is_dev_run(trainer):
+                raise ValueError("no epoch was completed, so there is no checkpoint to score and report")
+            outcome = "partial"
         signals.raise_if_signalled()
         status.write(status=outcome)
         log.info("%s after %d epochs", outcome, status.summary["epochs"])
@@ -130,7 +140,7 @@ def _prepare(cfg: DictConfig, run: Run, previous: dict[str, Any], resume: bool) 
     checkpoint, num_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
     # a resumed run keeps its precision, whatever is faster here
     precision = previous.get("precision") or choose_precision(cfg, model)
-    trainer = build_trainer(cfg, run, precision)
+    trainer = build_trainer(cfg, run, precision, previous.get("logger_runs"))
     if trainer.global_rank > 0:  # else each process would drop the same units
         torch.manual_seed(cfg.seed + trainer.global_rank)
     return Prepared(data, model, trainer, checkpoint, num_epochs)
@@ -303,6 +313,13 @@ def test(
     return val, logits
 
 
+def _partial(cfg: DictConfig, data: FashionMNISTData, trainer: pl.Trainer) -> str | None:
+    """The overrides under which the run trains or validates on a part of its data."""
+    per_step = cfg.data.batch_size * trainer.world_size
+    num_batches = {stage: -(-data.facts["split"][stage] // per_step) for stage in ("train", "val")}
+    return partial_overrides(cfg.trainer, num_batches)
+
+
 def _begin_tensorboard(cfg: DictConfig, trainer: pl.Trainer, summary: dict[str, Any]) -> None:
     for logger in _tensorboards(trainer):
         from fmnist_lightning import tensorboard
@@ -352,7 +369,10 @@ def _write_report(
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
     run.write_report(files)
     signals.raise_if_signalled()
-    for logger in _tensorboards(trainer):
+    for logger in trainer.loggers:
+        if not isinstance(logger, TensorBoardLogger):
+            log_report(logger, summary, run)
+            continue
         from fmnist_lightning import tensorboard
 
         config, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment

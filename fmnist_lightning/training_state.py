@@ -73,12 +73,18 @@ class NewestCheckpoint(Checkpoint):
     ) -> None:
         """Saves within an epoch; its last step is left to the end of the epoch."""
         n = self.every_n_train_steps
-        if n and trainer.global_step % n == 0 and can_go_on_from_here(trainer, batch_idx):
+        if n and not is_dev_run(trainer) and trainer.global_step % n == 0 and can_go_on_from_here(trainer, batch_idx):
             save_newest(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves. Lightning calls checkpoints last, in their order: the best one has been written."""
-        save_newest(trainer)
+        if not is_dev_run(trainer):
+            save_newest(trainer)
+
+
+def is_dev_run(trainer: pl.Trainer) -> bool:
+    """Whether trainer.fast_dev_run was set: such a run leaves no checkpoint."""
+    return bool(getattr(trainer, "fast_dev_run", False))
 
 
 def can_go_on_from_here(trainer: pl.Trainer, batch_idx: int) -> bool:

@@ -53,6 +53,8 @@ SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "test": ("scores", _is_scores),
     "best_epoch": ("a number", is_number),
     "monitored": ("a metric, its mode and value", _is_monitored),
+    "partial": ("null or text", lambda v: v is None or _is_text(v)),
+    "logger_runs": ("ids", lambda v: isinstance(v, dict) and all(re.fullmatch(r"\w+", str(run)) for run in v.values())),
     "epochs": ("a number", is_number),
     "fit_seconds": ("a number", is_number),
     "data": ("text", _is_text),

@@ -189,7 +189,7 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     files = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file() and path.suffix != ".log"}
     again = serve(folder, "resume=run")
     assert again.status == 0
-    assert again.output.startswith("completed, nothing is left to do")
+    assert again.output.startswith("already completed")
     assert {path: path.read_bytes() for path in files} == files
     assert "warning" not in longer.output
     run.best_checkpoint.write_bytes(run.best_checkpoint.read_bytes()[:-1])
@@ -213,7 +213,7 @@ def test_a_run_goes_on_by_whatever_name_leads_to_its_folder_and_once_at_a_time(u
     assert again.status == 0, again.output
     longer = [typed_ for typed_ in typed if not typed_.startswith(("trainer.max_epochs", "hydra.run.dir"))]
     auto = serve(folder / "below", *longer, "trainer.max_epochs=3", "hydra.run.dir=../run", "resume=auto")
-    assert auto.output.startswith("completed, nothing is left to do"), auto.output
+    assert auto.output.startswith("already completed"), auto.output
     assert serve(folder, "resume=link", "trainer.max_epochs=4").status == 0
     assert_same_result(Run(folder / "run"), expected)
 

@@ -1,0 +1,25 @@
+"""Which overrides make a run train or validate on a part of the data only. No torch here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fmnist_lightning.limits import spelling
+
+
+def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:
+    """The overrides that make a run's scores incomparable with those of a full run; None for a full run.
+
+    Args:
+        trainer: cfg.trainer.
+        num_batches: of an epoch, by stage: train, val.
+    """
+
+    def is_limit(key: str, value: Any) -> bool:
+        if key in ("limit_train_batches", "limit_val_batches"):
+            whole = num_batches[key.split("_")[1]]
+            return bool(value < 1.0 if isinstance(value, float) else value is not None and value < whole)
+        unlimited: tuple[Any, ...] = {"max_steps": (-1,), "max_time": (None,)}.get(key, (False, 0))
+        return key in ("overfit_batches", "fast_dev_run", "max_steps", "max_time") and value not in unlimited
+
+    limits = [f"trainer.{key}={spelling(value)}" for key, value in trainer.items() if is_limit(key, value)]
+    return ", ".join(limits) or None

@@ -168,10 +168,7 @@ def _check_option(loader: ConfigLoader, override: Override) -> None:
     if override.is_delete():
         raise ValueError(f"{typed}: a group cannot be removed; choose another option: {group}=...")
     options = loader.get_group_options(group, ObjectType.CONFIG)
-    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-    # logger=[tensorboard,csv] composes several options of a group; of the groups, only entries can be combined
-    combined = group in ("callbacks", "logger")
-    for value in [one for value in values for one in (value if combined and is_list(value) else [value])]:
+    for value in override.sweep_iterator() if override.is_sweep_override() else [override.value()]:
         option = "null" if value is None else str(value)
         if group == "hydra/launcher" and option in LAUNCHERS and not _is_installed(LAUNCHERS[option]):
             raise ValueError(f"{typed}: not installed; pip install 'fmnist_lightning[sweep]' brings it")

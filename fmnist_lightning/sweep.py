@@ -71,7 +71,7 @@ class Sweep:
             table.add_column(column.replace("_", " "), justify="right")
         for row in rows:
             best = row is _best(rows)
-            cells = [row["job"], row["status"], *(row["overrides"].get(key, "") for key in keys)]
+            cells = [row["job"], _status(row), *(row["overrides"].get(key, "") for key in keys)]
             table.add_row(*cells, *(_spelled(row, name) for name in SCORES), style="bold" if best else None)
         console = Console(highlight=False)
         console.width = max(console.width, 100 + 12 * len(keys))
@@ -82,7 +82,7 @@ class Sweep:
         if best_row := _best(rows):
             print(f"best by validation loss: python -m fmnist_lightning {shlex.join(best_row['typed'])}")
         print(f"sweep: {self.folder}", flush=True)
-        return sum(row["status"] != "completed" for row in rows)
+        return sum(row["status"] not in ("completed", "partial") for row in rows)
 
 
 class WatchSweep(Callback):
@@ -121,8 +121,8 @@ def take_up(folder: Path, overrides: Sequence[str]) -> bool:
 
 
 def _best(rows: Sequence[Row]) -> Row | None:
-    """The completed job with the lowest validation loss, of rows in that order."""
-    return next((row for row in rows if row["status"] == "completed"), None)
+    """The completed job, on all of its data, with the lowest validation loss, of rows in that order."""
+    return next((row for row in rows if row["status"] == "completed" and not row["partial"]), None)
 
 
 def overridden(rows: Sequence[Row]) -> list[str]:
@@ -147,6 +147,7 @@ def _row(folder: Path, sweep: Path) -> Row:
     return {
         "job": number if number.isdecimal() else name,
         "status": summary["status"],
+        "partial": summary.get("partial"),  # the overrides that limit the data
         "typed": summary["overrides"],
         "overrides": dict(typed.split("=", 1) for typed in summary["overrides"] if "=" in typed),
         "val_loss": val.get("loss"),
@@ -160,6 +161,10 @@ def _row(folder: Path, sweep: Path) -> Row:
     }
 
 
+def _status(row: Row) -> str:
+    return f"{row['status']} on part of the data" if row["partial"] and row["val_loss"] is not None else row["status"]
+
+
 def _spelled(row: Row, name: str) -> str:
     value = row[name]
     if value is None:
@@ -170,11 +175,19 @@ def _spelled(row: Row, name: str) -> str:
 def _as_csv(rows: Sequence[Row], keys: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["job", "status", *keys, *SCORES, "folder", "error"])
+    writer.writerow(["job", "status", *keys, *SCORES, "folder", "error", "partial"])
     for row in rows:
         settings = [row["overrides"].get(key, "") for key in keys]
         writer.writerow(
-            [row["job"], row["status"], *settings, *(row[name] for name in SCORES), row["folder"], row["error"]]
+            [
+                row["job"],
+                row["status"],
+                *settings,
+                *(row[name] for name in SCORES),
+                row["folder"],
+                row["error"],
+                row["partial"],
+            ]
         )
     return text.getvalue()
 
@@ -186,7 +199,7 @@ def _as_markdown(rows: Sequence[Row], keys: Sequence[str]) -> str:
         mark = "best" if row is _best(rows) else ""
         settings = [row["overrides"].get(key, "") for key in keys]
         scores = [_spelled(row, name) for name in SCORES]
-        lines.append([mark, row["job"], row["status"], *settings, *scores, row["error"]])
+        lines.append([mark, row["job"], _status(row), *settings, *scores, row["error"]])
     table = "\n".join(
         f"| {' | '.join(html.escape(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines
     )

@@ -139,9 +139,9 @@ class Conventional(Project):
         self, cfg: DictConfig, data: FashionMNISTData, precision: str, device: torch.device, folder: Path
     ) -> None:
         super().__init__(cfg, data, "32-true", device, folder)
-        self.plain = ConventionalModule(conventional_network(self.model.network), self.model.adam_lr)
+        self.plain = ConventionalModule(conventional_network(self.model.network), cfg.optimizer.lr)
         self.model.network = self.plain.network.to(device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=self.model.adam_lr)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cfg.optimizer.lr)
         write_idx_files(folder, data)
         to_normalised = transforms.Compose([transforms.ToTensor(), transforms.Normalize(data.mean, data.std)])
         images = FashionMNIST(folder, transform=to_normalised)

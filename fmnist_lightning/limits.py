@@ -94,7 +94,6 @@ LIMITS: dict[str, Limit] = {
     "model.head": _sizes(0, 10),
     "model.dropout": _UP_TO_1,
     "model.batch_norm": _FLAG,
-    "model.adam_lr": _ABOVE_0,
     "optimizer.lr": _ABOVE_0,
     "optimizer.betas": Limit(
         "two numbers from 0 to below 1", lambda v: is_list(v) and len(v) == 2 and all(map(_UP_TO_1.holds, v))

@@ -86,6 +86,7 @@ def read_config(
             raise ValueError("it has aliases, which may stand for any size")
         config = OmegaConf.create(text)
         assert isinstance(config, DictConfig)
+        _migrate(config)
         for key, value in (changes or {}).items():
             OmegaConf.update(config, key, value, force_add=True)
         plain = OmegaConf.to_container(config)
@@ -112,6 +113,16 @@ def read_config(
     if broken:
         raise ValueError(f"{path}: {broken}")
     return config
+
+
+def _migrate(config: DictConfig) -> None:
+    """Version 0.1 stored Adam's learning rate with the model. Nothing is resolved: the values are not validated yet."""
+    plain = OmegaConf.to_container(config)
+    model, optimizer = (plain.get(group) if isinstance(plain, dict) else None for group in ("model", "optimizer"))
+    if isinstance(model, dict) and isinstance(optimizer, dict) and "adam_lr" in model:
+        if optimizer.get("lr") == "${model.adam_lr}":
+            OmegaConf.update(config, "optimizer.lr", model["adam_lr"])
+        del config.model["adam_lr"]
 
 
 def _unnamed(plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequence[Path], resume: bool) -> str | None:

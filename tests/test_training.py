@@ -192,16 +192,6 @@ def test_metrics_have_a_row_per_epoch_counted_from_one(composed, tmp_path):
     assert float(rows[0][-1]) == pytest.approx(0.01 / 25)  # one cycle warms up from there
 
 
-def test_optimizers_take_the_studys_rate_of_their_model(composed):
-    def rate(*overrides):
-        return build_model(composed(*overrides)).configure_optimizers().param_groups[0]["lr"]
-
-    assert rate("model=ann") == rate("model=ann", "optimizer=adamw") == 0.003
-    assert rate("model=cnn") == rate("model=cnn", "optimizer=adamw") == 0.001
-    assert rate("model=ann", "optimizer=sgd") == rate("model=cnn", "optimizer=sgd") == 0.05
-    assert rate("model=ann", "optimizer.lr=0.2") == rate("optimizer=sgd", "optimizer.lr=0.2") == 0.2
-
-
 def test_a_run_that_fails_says_so_and_keeps_its_reason(composed, tmp_path):
     # each pooling halves valid convolutions to nothing: only the constructor knows
     cfg = composed("model.filters=[4,4,4]", "model.kernel_size=5", "model.padding=valid")

@@ -22,7 +22,6 @@ class ANN(Classifier):
         hidden: units of each hidden layer.
         dropout: rate after each hidden layer.
         batch_norm: whether to normalise between each hidden layer and its ReLU.
-        adam_lr: the study's learning rate, under Adam.
         optimizer: see Classifier.
         scheduler: see Classifier.
 
@@ -35,7 +34,6 @@ class ANN(Classifier):
         hidden: Sequence[int] = (128, 64),
         dropout: float = 0.25,
         batch_norm: bool = True,
-        adam_lr: float = 0.003,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
@@ -43,5 +41,5 @@ class ANN(Classifier):
         sizes = [28 * 28, *hidden]
         blocks = [layer for pair in pairwise(sizes) for layer in dense_block(*pair, dropout, batch_norm)]
         network = nn.Sequential(nn.Flatten(), *blocks, nn.Linear(sizes[-1], NUM_CLASSES))
-        super().__init__(network, adam_lr, optimizer, scheduler)
+        super().__init__(network, optimizer, scheduler)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])

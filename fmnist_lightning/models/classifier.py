@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
-from fmnist_lightning.limits import require
 from fmnist_lightning.models.totals import EpochTotals
 
 NUM_CLASSES = 10
@@ -25,8 +24,8 @@ class Classifier(pl.LightningModule):
 
     Args:
         network: the layers.
-        adam_lr: learning rate of the Adam that is used where no optimizer is given.
-        optimizer: makes the optimizer from the parameters: `functools.partial(torch.optim.SGD, lr=0.05)`.
+        optimizer: makes the optimizer from the parameters: `functools.partial(torch.optim.SGD, lr=0.05)`; None is
+            torch.optim.Adam with its default learning rate, 0.001.
         scheduler: makes a scheduler from (optimizer, total_steps=...), stepped after every optimizer step; None keeps
             the learning rate.
     """
@@ -34,14 +33,12 @@ class Classifier(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        adam_lr: float,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
-        require(model__adam_lr=adam_lr)
         self.network = network
-        self.adam_lr, self.optimizer, self.scheduler = adam_lr, optimizer, scheduler
+        self.optimizer, self.scheduler = optimizer, scheduler
         self.train_loss, self.train_accuracy = _mean(), _mean()
         self.val_loss, self.val_accuracy = _mean(), _mean()
         self.test_loss, self.test_accuracy = _mean(), _mean()
@@ -134,10 +131,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer and, where one is given, the scheduler, as Lightning takes them."""
-        if self.optimizer is None:
-            optimizer: Optimizer = torch.optim.Adam(self.parameters(), lr=self.adam_lr)
-        else:
-            optimizer = self.optimizer(self.parameters())
+        optimizer: Optimizer = (self.optimizer or torch.optim.Adam)(self.parameters())
         if self.scheduler is None:
             return optimizer
         total_steps = self.trainer.estimated_stepping_batches

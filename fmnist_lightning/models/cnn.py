@@ -27,7 +27,6 @@ class CNN(Classifier):
         dropout: rate after each pooling and each hidden layer of the head.
         batch_norm: whether to normalise between each convolution or dense layer and its ReLU.
         head: units of each dense layer between the last block and the 10 classes.
-        adam_lr: the study's learning rate, under Adam.
         optimizer: see Classifier.
         scheduler: see Classifier.
 
@@ -43,7 +42,6 @@ class CNN(Classifier):
         dropout: float = 0.25,
         batch_norm: bool = True,
         head: Sequence[int] = (128,),
-        adam_lr: float = 0.001,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
@@ -63,5 +61,5 @@ class CNN(Classifier):
         dense = [layer for pair in pairwise(sizes) for layer in dense_block(*pair, dropout, batch_norm)]
         network = nn.Sequential(*blocks, nn.Flatten(), *dense, nn.Linear(sizes[-1], NUM_CLASSES))
         # channels last: the convolutions of a CPU and of a GPU's tensor cores read pixels with all their channels
-        super().__init__(network.to(memory_format=torch.channels_last), adam_lr, optimizer, scheduler)
+        super().__init__(network.to(memory_format=torch.channels_last), optimizer, scheduler)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])

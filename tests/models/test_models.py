@@ -115,7 +115,6 @@ def test_our_dropout_keeps_shapes_types_and_rates_at_the_edges():
         (CNN, "head", [1.5]),
         (ANN, "hidden", 128),
         (ANN, "batch_norm", "yes"),
-        (ANN, "adam_lr", 0),
     ],
 )
 def test_bad_arguments_are_refused_by_their_overrides_name(model, argument, value):
@@ -142,12 +141,12 @@ def trained(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int
 
 @pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
 @pytest.mark.parametrize("model", [ANN, CNN])
-def test_a_model_alone_learns_with_the_studys_optimizer(model, tiny):
+def test_a_model_without_an_optimizer_learns_with_adam(model, tiny):
     learner = model()
     trainer = trained(learner, tiny)
     (optimizer,) = trainer.optimizers
     assert isinstance(optimizer, torch.optim.Adam)
-    assert optimizer.param_groups[0]["lr"] == {ANN: 0.003, CNN: 0.001}[model]
+    assert optimizer.param_groups[0]["lr"] == 0.001
     assert trainer.callback_metrics["train/accuracy"] > 0.2  # guessing gives 0.1
     trainer.test(learner, datamodule=tiny, verbose=False)
     assert 0.1 < trainer.callback_metrics["test/accuracy"] <= 1

@@ -1,6 +1,6 @@
 """A sweep's folder: one row per job in sweep.csv, sweep.md and sweep.png, brought up to date after every job.
 
-Rows are ordered by validation loss. Test scores are shown, and order nothing.
+Rows are ordered by the metric that the jobs monitored (ranking.py). Test scores are shown, and order nothing.
 """
 
 import csv
@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lightning.files import write_whole
+from fmnist_lightning.ranking import Row, best, order, rank_of, ranked, warnings_of
 from fmnist_lightning.runs import SUMMARY, Run
 
 SCORES = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds")
-Row = dict[str, Any]
 
 
 class Sweep:
@@ -36,9 +36,8 @@ class Sweep:
         self.folder = Path(folder)
 
     def rows(self) -> list[Row]:
-        """A row per job that has begun, the lowest validation loss first, jobs without one last."""
-        rows = [_row(path.parent, self.folder) for path in self.folder.rglob(SUMMARY)]
-        return sorted(rows, key=lambda row: (row["val_loss"] is None, row["val_loss"] or 0.0, row["job"]))
+        """A row per job that has started, the best first, jobs without scores last."""
+        return ranked([_row(path.parent, self.folder) for path in self.folder.rglob(SUMMARY)])
 
     def update(self) -> None:
         """Writes the three files; of jobs that end at the same time one after the other."""
@@ -51,7 +50,7 @@ class Sweep:
             keys = overridden(rows)
             write_whole(self.folder / "sweep.csv", _as_csv(rows, keys))
             write_whole(self.folder / "sweep.md", _as_markdown(rows, keys))
-            if picture := draw_sweep(rows, varied(rows)):
+            if picture := draw_sweep(rows, varied(rows), warnings_of(rows)):
                 write_whole(self.folder / "sweep.png", picture)
 
     def show(self) -> int:
@@ -64,23 +63,25 @@ class Sweep:
         if not rows:
             return 0  # no job has begun
         keys = varied(rows) or overridden(rows)
-        table = Table(title="Sweep, by validation loss", title_justify="left")
+        table = Table(title=f"Sweep, by {order(rows)}", title_justify="left")
         for column in ("job", "status", *keys):
             table.add_column(column, justify="left" if column == "status" else "right")
         for column in SCORES:
             table.add_column(column.replace("_", " "), justify="right")
         for row in rows:
-            best = row is _best(rows)
+            style = "bold" if row is best(rows) else None
             cells = [row["job"], _status(row), *(row["overrides"].get(key, "") for key in keys)]
-            table.add_row(*cells, *(_spelled(row, name) for name in SCORES), style="bold" if best else None)
+            table.add_row(*cells, *(_spelled(row, name) for name in SCORES), style=style)
         console = Console(highlight=False)
         console.width = max(console.width, 100 + 12 * len(keys))
         console.print(table)
         for row in rows:
             if row["error"]:
                 console.print(f"job {row['job']} {row['status']}: {row['error']}", soft_wrap=True, markup=False)
-        if best_row := _best(rows):
-            print(f"best by validation loss: python -m fmnist_lightning {shlex.join(best_row['typed'])}")
+        for warning in warnings_of(rows):
+            print(f"*** {warning} ***")
+        if best_row := best(rows):
+            print(f"best by {order(rows)}: python -m fmnist_lightning {shlex.join(best_row['typed'])}")
         print(f"sweep: {self.folder}", flush=True)
         return sum(row["status"] not in ("completed", "partial") for row in rows)
 
@@ -120,11 +121,6 @@ def take_up(folder: Path, overrides: Sequence[str]) -> bool:
     return False
 
 
-def _best(rows: Sequence[Row]) -> Row | None:
-    """The completed job, on all of its data, with the lowest validation loss, of rows in that order."""
-    return next((row for row in rows if row["status"] == "completed" and not row["partial"]), None)
-
-
 def overridden(rows: Sequence[Row]) -> list[str]:
     """Every key that a job overrides, in the order in which it was typed."""
     return list(dict.fromkeys(key for row in rows for key in row["overrides"]))
@@ -147,7 +143,7 @@ def _row(folder: Path, sweep: Path) -> Row:
     return {
         "job": number if number.isdecimal() else name,
         "status": summary["status"],
-        "partial": summary.get("partial"),  # the overrides that limit the data
+        **rank_of(summary),
         "typed": summary["overrides"],
         "overrides": dict(typed.split("=", 1) for typed in summary["overrides"] if "=" in typed),
         "val_loss": val.get("loss"),
@@ -175,20 +171,13 @@ def _spelled(row: Row, name: str) -> str:
 def _as_csv(rows: Sequence[Row], keys: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["job", "status", *keys, *SCORES, "folder", "error", "partial"])
+    names = ["monitored", "value", *SCORES, "data_note", "partial", "folder", "error"]
+    warnings = "; ".join(warnings_of(rows))
+    header = ["monitored_value" if name == "value" else name for name in names]
+    writer.writerow(["job", "status", *keys, *header, "warnings"])
     for row in rows:
         settings = [row["overrides"].get(key, "") for key in keys]
-        writer.writerow(
-            [
-                row["job"],
-                row["status"],
-                *settings,
-                *(row[name] for name in SCORES),
-                row["folder"],
-                row["error"],
-                row["partial"],
-            ]
-        )
+        writer.writerow([row["job"], row["status"], *settings, *(row[name] for name in names), warnings])
     return text.getvalue()
 
 
@@ -196,11 +185,12 @@ def _as_markdown(rows: Sequence[Row], keys: Sequence[str]) -> str:
     header = ["", "job", "status", *keys, *(name.replace("_", " ") for name in SCORES), "error"]
     lines = [header, ["---"] * len(header)]
     for row in rows:
-        mark = "best" if row is _best(rows) else ""
+        mark = "best" if row is best(rows) else ""
         settings = [row["overrides"].get(key, "") for key in keys]
         scores = [_spelled(row, name) for name in SCORES]
         lines.append([mark, row["job"], _status(row), *settings, *scores, row["error"]])
     table = "\n".join(
         f"| {' | '.join(html.escape(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines
     )
-    return f"Ordered by validation loss; test scores are shown and order nothing.\n\n{table}\n"
+    warnings = "".join(f"**{html.escape(warning)}.** " for warning in warnings_of(rows))
+    return f"{warnings}Ordered by {order(rows)}; test scores are shown and order nothing.\n\n{table}\n"

@@ -58,6 +58,7 @@ SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a number", is_number),
     "fit_seconds": ("a number", is_number),
     "data": ("text", _is_text),
+    "data_note": ("text or null", lambda v: v is None or _is_text(v)),
     "data_sha256": ("text", _is_text),
     "split_sha256": ("text", _is_text),
     "precision": ("a precision", lambda v: v != "auto" and LIMITS["trainer.precision"].holds(v)),

@@ -206,7 +206,7 @@ def test_the_charts_are_drawn(address, look):
 @pytest.mark.browser
 def test_a_runs_report_opens(sweep, look):
     look.goto((sweep / SCORED[1] / "report" / "report.html").as_uri())
-    assert "CNN on drawn garments" in look.title()
+    assert "CNN on synthetic images" in look.title()
     widths = look.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert len(widths) == 4
     assert all(width > 300 for width in widths)

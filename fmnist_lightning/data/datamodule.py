@@ -19,7 +19,7 @@ from fmnist_lightning.data import archives, synthetic
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 from fmnist_lightning.limits import require
 
-DRAWN = "drawn garments, NOT Fashion-MNIST"
+SYNTHETIC = "synthetic images, NOT Fashion-MNIST"
 CROP_PADDING = 2  # pixels on each side before the random crop
 
 
@@ -97,7 +97,7 @@ class FashionMNISTData(pl.LightningDataModule):
         mean, std = mean_and_std(images["train"])
         facts = {
             "data": name,
-            "data_note": DRAWN if name == "synthetic" else None,
+            "data_note": SYNTHETIC if name == "synthetic" else None,
             "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
             "split": {stage: len(members) for stage, members in labels.items()},
             "split_sha256": _sha256(train, val),
@@ -123,7 +123,7 @@ class FashionMNISTData(pl.LightningDataModule):
             except archives.UnreachableError as error:
                 if self.source != "auto":
                     raise
-                print(f"\n*** {error}\n*** TRAINING ON {DRAWN.upper()} INSTEAD ***\n", flush=True)
+                print(f"\n*** {error}\n*** TRAINING ON {SYNTHETIC.upper()} INSTEAD ***\n", flush=True)
         return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
 
     def train_dataloader(self) -> BatchLoader:

@@ -30,6 +30,7 @@ DARK = {
 TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: apart for colour-blind readers, visible on both grounds
 LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
 UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
+NOTE = "#d1242f"
 DPI = 110
 GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut has made the colormaps, with other sizes
 
@@ -39,9 +40,11 @@ class Pictures:
 
     Args:
         dark: for a dark page.
+        note: shown below each figure, such as that the images are not Fashion-MNIST; none for "" and None.
     """
 
-    def __init__(self, dark: bool = False) -> None:
+    def __init__(self, dark: bool = False, note: str | None = None) -> None:
+        self.note = note
         scheme = DARK if dark else LIGHT
         self.text = scheme["text.color"]
         self.style: dict[Any, Any] = {
@@ -85,7 +88,7 @@ class Pictures:
                 title=title,
             )
             figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-            return to_png(figure)
+            return self.to_png(figure)
 
     def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int) -> bytes:
         """`measure` (accuracy or loss) of training and validation by epoch, the chosen epoch marked."""
@@ -101,7 +104,7 @@ class Pictures:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
-            return to_png(figure)
+            return self.to_png(figure)
 
     def mistakes(
         self,
@@ -129,12 +132,13 @@ class Pictures:
             axes.set(xlim=(0, columns * width), ylim=(num_rows * height - 0.4 * side, -0.4 * side))
             axes.set_axis_off()
             figure.suptitle("Worst mistakes: the least probability given to the true class")
-            return to_png(figure)
+            return self.to_png(figure)
 
-
-def to_png(figure: Figure) -> bytes:
-    """The same bytes for the same figure: no word of the library that drew it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    figure.clear()  # its parts know each other, and Python looks for such too rarely: megabytes a figure
-    return buffer.getvalue()
+    def to_png(self, figure: Figure) -> bytes:
+        """The PNG, with the note; the same bytes for the same figure, without the version of Matplotlib in it."""
+        if self.note:
+            figure.supxlabel(self.note, fontsize=9, color=NOTE, wrap=True)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        figure.clear()  # its parts know each other, and Python looks for such too rarely: megabytes a figure
+        return buffer.getvalue()

@@ -34,7 +34,8 @@ def build_report(
     """
     labels, probabilities = predictions
     light, dark = (
-        _draw(Pictures(dark), summary, epochs, labels, probabilities, images, class_names) for dark in (False, True)
+        _draw(Pictures(dark, summary["data_note"]), summary, epochs, labels, probabilities, images, class_names)
+        for dark in (False, True)
     )
     page = (
         templates("fmnist_lightning.evaluation")

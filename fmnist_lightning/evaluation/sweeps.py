@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from fmnist_lightning.evaluation.figures import Pictures, to_png
+from fmnist_lightning.evaluation.figures import Pictures
 
 MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
 FACTORS = 8.0  # highest by lowest value from which an axis counts factors
 Row = Mapping[str, Any]
 
 
-def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
+def draw_sweep(rows: Sequence[Row], varied: Sequence[str], warnings: Sequence[str] = ()) -> bytes | None:
     """Draws a sweep.
 
     Two varied numbers and nothing else make a heat map. Otherwise the first varied number (else the first varied key)
@@ -24,6 +24,7 @@ def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
     Args:
         rows: with `overrides` (values as typed, by key), `val_loss` and `val_accuracy`.
         varied: keys whose value differs between rows.
+        warnings: shown below the figure.
 
     Returns:
         A PNG; None where nothing was varied or no job has scores.
@@ -32,7 +33,7 @@ def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
     keys = [key for key in varied if key != "seed"] or list(varied)
     if not rows or not keys:
         return None
-    pictures = Pictures()
+    pictures = Pictures(note="\n".join(warnings))
     numbers = [key for key in keys if _are_numbers(rows, key)]
     with pictures.defaults():
         figure = Figure(figsize=(10.5, 4.4), layout="constrained")
@@ -45,7 +46,7 @@ def draw_sweep(rows: Sequence[Row], varied: Sequence[str]) -> bytes | None:
                 axes.set_ylabel(words)
                 axes.grid(alpha=0.6)
             axes.set_title(words)
-        return to_png(figure)
+        return pictures.to_png(figure)
 
 
 def _are_numbers(rows: Sequence[Row], key: str) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Pictures, to_png
+from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Pictures
 from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
 from fmnist_lightning.study.plan import FRACTIONS, Cell
 from fmnist_lightning.study.printed import MODELS
@@ -53,7 +53,7 @@ class StudyPictures(Pictures):
                 axes.grid(axis="x", alpha=0.6)
             figure.legend(frameon=False, loc="outside lower center", ncols=3)
             axes.invert_yaxis()
-            return to_png(figure)
+            return self.to_png(figure)
 
     def curves(self, runs: dict[int, Record], model: str, measure: str) -> bytes:
         """`measure` by epoch: mean and range over the seeds; a mark where early stopping ended a run."""
@@ -78,7 +78,7 @@ class StudyPictures(Pictures):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
-            return to_png(figure)
+            return self.to_png(figure)
 
     def training_sizes(self, records: Records) -> bytes:
         """Test accuracy against the number of training images: mean and range over the seeds."""
@@ -99,7 +99,7 @@ class StudyPictures(Pictures):
             axes.set_title(f"Training-set size, mean and range of {_seeds(len(seeds))}")
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
-            return to_png(figure)
+            return self.to_png(figure)
 
     def ablation(self, records: Records, model: str) -> bytes:
         """Validation loss by epoch of the four networks with and without dropout and batch normalization."""
@@ -118,7 +118,7 @@ class StudyPictures(Pictures):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
-            return to_png(figure)
+            return self.to_png(figure)
 
     def confused(self, images: Tensor, pairs: Sequence[Confused], class_names: Sequence[str]) -> bytes:
         """A row of test images for each pair of classes."""
@@ -136,7 +136,7 @@ class StudyPictures(Pictures):
                     f"{class_names[pair.true]}\ntaken for\n{class_names[pair.instead]}\n{pair.num_images:.0f} images"
                 )
                 row[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8)
-            return to_png(figure)
+            return self.to_png(figure)
 
     def always_wrong(self, images: Tensor, wrong: Sequence[Wrong], class_names: Sequence[str]) -> bytes:
         """A grid of test images with their labels, and what most of the runs say instead."""
@@ -170,7 +170,7 @@ class StudyPictures(Pictures):
                 axes.set_axis_off()
                 if i < num:
                     draw(axes, i)
-            return to_png(figure)
+            return self.to_png(figure)
 
 
 def _band(axes: Axes, lines: Sequence[Sequence[float]], colour: str, words: str, style: str = "-") -> None:

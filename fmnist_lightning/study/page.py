@@ -42,7 +42,10 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
     data.setup()
     wrong, duplicates = always_wrong(records), near_duplicates(data)
     results = collect(records, size, jobs) | {"images": findings(records, wrong, duplicates)}
-    light, dark = (_draw(StudyPictures(d), results, records, data, wrong, duplicates) for d in (False, True))
+    light, dark = (
+        _draw(StudyPictures(d, data.facts["data_note"]), results, records, data, wrong, duplicates)
+        for d in (False, True)
+    )
     page = templates("fmnist_lightning.study", "fmnist_lightning.evaluation").get_template("page.html.j2")
     html = page.render(
         results=results,

@@ -28,6 +28,7 @@ from fmnist_lightning.processes import ignore_foreign_ranks, is_rank_zero, worke
 from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
 from fmnist_lightning.runs import Run
 from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
+from fmnist_lightning.training_length import explain_end
 
 log = logging.getLogger(__name__)
 _locks: dict[Path, FileLock] = {}  # of a run that goes on, held since it was chosen
@@ -114,7 +115,7 @@ def _run(cfg: DictConfig) -> None:
             run = Run(folder)
             status = run.read_status()
             if not overrides and (status == "partial" or (status == "completed" and is_whole(run.best_checkpoint))):
-                print(f"already completed; trainer.max_epochs=N trains longer\nrun: {folder}")
+                print(f"already completed: {explain_end(run, cfg)}\nrun: {folder}")
                 return
         from fmnist_lightning.training import train
 

@@ -24,11 +24,13 @@ from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
 from fmnist_lightning.trainer_arguments import check_trainer
+from fmnist_lightning.training_length import MAX_EPOCHS, PATIENCE, check_training_length
 from fmnist_lightning.trust import read_from_elsewhere
 
 # what may differ when a run goes on: nothing that its numbers come from, but how long it trains
 CHANGEABLE = (
-    "trainer.max_epochs",
+    MAX_EPOCHS,
+    PATIENCE,
     "trainer.accelerator",
     "data.root",
     "data.mirrors",
@@ -144,20 +146,8 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
     check_trainer(cfg.trainer)
     check_loggers(cfg.logger)
     check_machine(cfg.trainer, str(run.folder))
-    if "trainer.max_epochs" in changes:
-        _check_max_epochs(cfg, run)
+    check_training_length(run, run.read_config(None, folders), cfg, changes)
     return cfg
-
-
-def _check_max_epochs(cfg: DictConfig, run: Run) -> None:
-    if cfg.scheduler:
-        raise ValueError(
-            f"trainer.max_epochs={cfg.trainer.max_epochs}: the run's scheduler was laid out over its own number of "
-            "epochs, which it keeps"
-        )
-    done = len(run.read_metrics())
-    if cfg.trainer.max_epochs < done:
-        raise ValueError(f"trainer.max_epochs={cfg.trainer.max_epochs}: must be at least {done}, which are done")
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:

@@ -15,12 +15,14 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from fmnist_lightning.checkpoints import read_checkpoint
 from fmnist_lightning.files import is_whole
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs import Run
 
+_PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIENCE_EXHAUSTED)
 _PROCESS = {"generators", "sums", "loader", "seconds"}
 # without these a run cannot go on; best.ckpt and last.ckpt have them both
 _RESUMABLE: dict[str, Callable[[Any], bool]] = {
@@ -110,6 +112,7 @@ class ProcessState(Callback):
         self.resumed = resumed
         self.mine: dict[str, Any] = {}
         self.started = time.monotonic()
+        self.patience: dict[EarlyStopping, int] = {}
         self.begun = False  # whether all of the checkpoint has been taken up
 
     @property
@@ -143,13 +146,20 @@ class ProcessState(Callback):
             )
         self.mine = processes[trainer.global_rank]
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Notes the configured patience: a checkpoint restores that of the time when it was written."""
+        self.patience = {stopper: stopper.patience for stopper in trainer.early_stopping_callbacks}
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ends what early stopping had ended: Lightning forgets that."""
+        """Stops again if early stopping had stopped training, which Lightning forgets; unless patience was raised."""
         self.started = time.monotonic()
-        stoppers = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
-        trainer.should_stop = any(
-            stopper.stopped_epoch > 0 or stopper.wait_count >= stopper.patience for stopper in stoppers
-        )
+        for stopper, patience in self.patience.items():
+            other_reason = stopper.stopping_reason not in _PATIENCE_REASONS
+            stopper.patience = patience
+            if other_reason or stopper.wait_count >= patience:
+                trainer.should_stop = True
+            else:
+                stopper.stopped_epoch, stopper.stopping_reason = 0, EarlyStoppingReason.NOT_STOPPED
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Puts generators, and within an epoch sums and position, back."""

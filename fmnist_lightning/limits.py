@@ -128,7 +128,6 @@ LIMITS: dict[str, Limit] = {
     "trainer.detect_anomaly": _FLAG,
     "trainer.num_sanity_val_steps": _whole(0),
     # arguments of lightning.Trainer that +trainer.KEY adds, where their type alone does not say what they take
-    "trainer.check_val_every_n_epoch": Limit("a whole number, at least 1", lambda v: is_whole(v) and v >= 1),
     "trainer.fast_dev_run": Limit("true, false or a number of batches", lambda v: isinstance(v, bool) or is_whole(v)),
     "trainer.gradient_clip_algorithm": _one_of(None, "norm", "value"),
     "trainer.max_steps": Limit(

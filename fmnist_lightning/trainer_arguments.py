@@ -15,6 +15,7 @@ from fmnist_lightning.limits import LIMITS, spelling
 REFUSED = {
     "barebones": "it trains without metrics and checkpoints; use +trainer.fast_dev_run=true for a quick try",
     "callbacks": "use the config group callbacks",
+    "check_val_every_n_epoch": "every epoch is validated: early stopping and the best checkpoint need it",
     "default_root_dir": "use hydra.run.dir=DIR",
     "enable_checkpointing": "every run writes checkpoints/best.ckpt and last.ckpt",
     "enable_model_summary": "summary.json has the number of parameters, TensorBoard the graph",

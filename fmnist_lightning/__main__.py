@@ -161,6 +161,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
 
     from fmnist_lightning.data import FashionMNISTData
+    from fmnist_lightning.evaluation.choice import name_choice
     from fmnist_lightning.evaluation.terminal import print_scores
 
     console = Console(highlight=False)
@@ -168,7 +169,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
         print_scores(summary["test"], FashionMNISTData.class_names, console)
         print(
             f"test accuracy {summary['test']['accuracy']:.4f} at epoch {summary['best_epoch']} of {summary['epochs']}, "
-            f"chosen by its validation loss of {summary['val']['loss']:.4f}"
+            f"chosen by the {name_choice(summary['monitored'])}: {summary['monitored']['value']:.4f}"
         )
     if summary["status"] == "interrupted":
         learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +20,7 @@ from rich.progress import (
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fmnist_lightning.batch_counts import batches_before_training, completed_batches, total_batches
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.loggers import first_epoch
 from fmnist_lightning.models import Classifier
@@ -117,26 +118,31 @@ class EpochMetrics(Callback):
         self.lr = state_dict["lr"]
 
 
+def best_checkpoint(trainer: pl.Trainer) -> ModelCheckpoint | None:
+    """The callback that writes best.ckpt, and so chooses the epoch that is tested."""
+    found = (callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint))
+    return next((callback for callback in found if callback.filename == "best"), None)
+
+
 class EpochProgress(Callback):
-    """One bar over all steps of the run with the time left, and above it a line for each finished epoch."""
+    """One bar over all batches of the run with the time left, and above it a line for each finished epoch."""
 
     def __init__(self) -> None:
         self.bar: Progress | None = None
         self.task = TaskID(0)
         self.started = time.monotonic()
-        self.lowest = float("inf")
+        self.best: float | None = None  # value of the metric that best.ckpt monitors
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the bar, on the first process alone."""
         if not trainer.is_global_zero:
             return
         console = Console(highlight=False)
-        steps = int(trainer.num_training_batches)
         self.bar = Progress(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("steps"),
+            TextColumn("batches"),
             TimeElapsedColumn(),
             TextColumn("at most"),
             TimeRemainingColumn(),
@@ -146,9 +152,10 @@ class EpochProgress(Callback):
             refresh_per_second=4,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=steps * (trainer.max_epochs or 1), completed=trainer.global_step)
+        self.task = self.bar.add_task("", total=total_batches(trainer), completed=batches_before_training(trainer))
         rows = [row for callback in trainer.callbacks if isinstance(callback, EpochMetrics) for row in callback.rows]  # type: ignore[attr-defined]
-        self.lowest = min((row["val/loss"] for row in rows), default=float("inf"))
+        for row in rows:
+            self._is_best(trainer, row)
         self.bar.start()
         self.bar.console.print("[bold]  epoch   train loss  accuracy    val loss  accuracy    seconds[/bold]")
 
@@ -159,21 +166,32 @@ class EpochProgress(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar, ten steps at a time."""
-        if self.bar is not None and not self.bar.disable and trainer.global_step % 10 == 0:
-            self.bar.update(self.task, completed=trainer.global_step)
+        """Moves the bar, ten batches at a time."""
+        if self.bar is not None and not self.bar.disable and batch_idx % 10 == 9:
+            self.bar.update(self.task, completed=completed_batches(trainer))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's line, marked where its validation loss is the lowest so far."""
-        train_loss, train_accuracy, val_loss, val_accuracy = epoch_means(trainer, pl_module).values()
+        """Prints the epoch's line, marked if it is the best so far by the metric that best.ckpt monitors."""
+        means = epoch_means(trainer, pl_module)
+        train_loss, train_accuracy, val_loss, val_accuracy = means.values()
         if self.bar is None:
             return
-        mark = "[green]*[/green]" if val_loss < self.lowest else " "
-        self.lowest = min(self.lowest, val_loss)
+        self.bar.update(self.task, completed=completed_batches(trainer))
+        mark = "[green]*[/green]" if self._is_best(trainer, means) else " "
         self.bar.console.print(
             f"{trainer.current_epoch + 1:>4}/{trainer.max_epochs:<2} {train_loss:>12.4f} {train_accuracy:>9.4f}"
             f" {val_loss:>11.4f} {val_accuracy:>9.4f} {mark} {time.monotonic() - self.started:>8.1f}"
         )
+
+    def _is_best(self, trainer: pl.Trainer, means: dict[str, float]) -> bool:
+        chooses = best_checkpoint(trainer)
+        value = None if chooses is None else means.get(str(chooses.monitor))  # None: a metric of the user's own
+        if chooses is None or value is None:
+            return False
+        if self.best is None or (value < self.best if chooses.mode == "min" else value > self.best):
+            self.best = value
+            return True
+        return False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes the bar away; the lines stay."""

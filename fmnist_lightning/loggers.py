@@ -169,6 +169,7 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
     val, test = summary["val"], summary["test"]
     scores = {"best/val_loss": val["loss"], "best/val_accuracy": val["accuracy"], "test/loss": test["loss"]}
     scores |= {"test/accuracy": test["accuracy"], "test/macro_f1": test["macro"]["f1"]}
+    scores["best/monitored"] = summary["monitored"]["value"]
     logger.log_metrics(scores, step=summary["best_epoch"])
     logger.save()
     try:

@@ -17,7 +17,10 @@ from torch.utils.tensorboard.summary import hparams
 from fmnist_lightning.errors import one_line
 
 # The HParams table takes its columns from a single run: every run has the same, each with one type
-METRICS = ("best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1", "epochs", "fit_seconds")
+METRICS = (
+    *("best/monitored", "best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1"),
+    *("epochs", "fit_seconds"),
+)
 log = logging.getLogger(__name__)
 NUM_FEATURES = 1000  # test images in the projector
 
@@ -50,6 +53,7 @@ def settings(cfg: DictConfig, summary: Mapping[str, Any]) -> dict[str, str | flo
         "scheduler": text("scheduler._target_") or "none",
         "batch_norm": text("model.batch_norm"),
         "augment": text("data.augment"),
+        "monitor": text("callbacks.best_checkpoint.monitor"),
         "layers": "-".join(map(text, ("model.hidden", "model.filters", "model.head"))).strip("-"),
     }
     keys = ("optimizer.lr", "optimizer.weight_decay", "model.dropout", "data.batch_size", "data.train_fraction")
@@ -89,8 +93,9 @@ def end_run(
     from PIL import Image
 
     epoch, test = summary["best_epoch"], summary["test"]
-    scores = (summary["val"]["loss"], summary["val"]["accuracy"], test["accuracy"], test["macro"]["f1"])
-    for name, value in zip(METRICS, (*scores, summary["epochs"], summary["fit_seconds"]), strict=True):
+    best = (summary["monitored"]["value"], summary["val"]["loss"], summary["val"]["accuracy"])
+    scores = (test["accuracy"], test["macro"]["f1"], summary["epochs"], summary["fit_seconds"])
+    for name, value in zip(METRICS, (*best, *scores), strict=True):
         writer.add_scalar(name, value, epoch)
     writer.add_scalar("test/loss", test["loss"], epoch)
     for name in ("confusion_matrix", "mistakes"):
@@ -104,7 +109,7 @@ def end_run(
     writer.add_text("config", f"```yaml\n{config}\n```", epoch)
     writer.add_text("report", f"```\n{report['classification_report.txt']!s}\n```", epoch)
     origin = {key: summary[key] for key in ("device", "precision", "versions", "git_commit", "code_sha256")}
-    origin |= {key: summary[key] for key in ("data", "data_sha256", "split_sha256", "overrides")}
+    origin |= {key: summary[key] for key in ("data", "data_sha256", "split_sha256", "overrides", "monitored")}
     writer.add_text("provenance", f"```json\n{json.dumps(origin, indent=2)}\n```", epoch)
     success = hparams({}, {})[2]
     writer._get_file_writer().add_summary(success)

@@ -15,13 +15,13 @@ import lightning.pytorch as pl
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fmnist_lightning.build import build_model, build_trainer, choose_precision, make_trainer, quiet
-from fmnist_lightning.callbacks import GiveBackMemory
+from fmnist_lightning.callbacks import GiveBackMemory, best_checkpoint
 from fmnist_lightning.checkpoints import load_weights
 from fmnist_lightning.config import without_hydra
 from fmnist_lightning.data import FashionMNISTData
@@ -271,11 +271,8 @@ def _evaluate_best(
 
 def _monitored(trainer: pl.Trainer) -> dict[str, Any]:
     """The metric that chose best.ckpt, its mode, and its value as the callback saw it, under limit_val_batches too."""
-    (best,) = (
-        callback
-        for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, ModelCheckpoint) and callback.filename == "best"
-    )
+    best = best_checkpoint(trainer)
+    assert best is not None
     assert best.best_model_score is not None
     return {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
 

@@ -1,12 +1,19 @@
 import pytest
 from omegaconf import OmegaConf
 
+from fmnist_lightning.__main__ import _show
 from fmnist_lightning.limits import beyond_limits
 from fmnist_lightning.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
 from fmnist_lightning.runs import Run
 from fmnist_lightning.training import train
 
 ANN = ["model=ann", "model.hidden=[16]", "trainer.max_epochs=4", "~callbacks.early_stopping"]
+CHOICES = {
+    "val/loss": "lowest validation loss",
+    "val/accuracy": "highest validation accuracy",
+    "train/loss": "lowest training loss",
+    "train/accuracy": "highest training accuracy",
+}
 
 
 def test_mode_is_min_for_a_loss_and_max_for_an_accuracy():
@@ -46,7 +53,7 @@ def test_a_users_metric_needs_an_explicit_mode():
 
 
 @pytest.mark.parametrize("metric", MONITORED)
-def test_the_best_epoch_by_the_monitored_metric_is_tested(metric, composed, tmp_path):
+def test_the_best_epoch_by_the_monitored_metric_is_tested_and_named(metric, composed, tmp_path, capsys):
     # 40 of the 80 validation images: the metric as training saw it differs from that of all 80
     few = ["trainer.limit_val_batches=1", "data.batch_size=40", "optimizer.lr=0.1"]
     train(composed(*ANN, *few, f"callbacks.best_checkpoint.monitor={metric}"), tmp_path, [])
@@ -57,6 +64,10 @@ def test_the_best_epoch_by_the_monitored_metric_is_tested(metric, composed, tmp_
     assert summary["monitored"] == {"metric": metric, "mode": mode_of(metric), "value": pytest.approx(best, abs=1e-6)}
     if metric.startswith("val/"):
         assert summary["val"][metric.removeprefix("val/")] != pytest.approx(best, abs=1e-5)
+    _show(summary, tmp_path)
+    choice = CHOICES[metric]
+    assert f"at epoch {summary['best_epoch']} of 4, chosen by the {choice}: {best:.4f}" in capsys.readouterr().out
+    assert f"chosen by the {choice}\n({best:.4f} during training)" in Run(tmp_path).report_html.read_text()
 
 
 def test_early_stopping_and_best_checkpoint_monitor_different_metrics(composed, tmp_path):

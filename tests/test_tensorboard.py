@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 RUNS = ["0_ann_lr0.003_seed0", "1_cnn_lr0.003_seed0", "2_ann_lr1e+30_seed0", "3_cnn_lr1e+30_seed0"]
 SCORED = RUNS[:2]
-METRICS = ["best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1", "epochs", "fit_seconds"]
+METRICS = [
+    "best/monitored",
+    "best/val_loss",
+    "best/val_accuracy",
+    "test/accuracy",
+    "test/macro_f1",
+    "epochs",
+    "fit_seconds",
+]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,7 @@ def test_the_hparams_metrics_are_those_of_the_summary(address, sweep):
     for name in SCORED:
         summary = Run(sweep / name).read_summary()
         values = {
+            "best/monitored": summary["monitored"]["value"],
             "best/val_loss": summary["val"]["loss"],
             "best/val_accuracy": summary["val"]["accuracy"],
             "test/accuracy": summary["test"]["accuracy"],

@@ -90,8 +90,8 @@ class Pictures:
             figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
             return self.to_png(figure)
 
-    def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int) -> bytes:
-        """`measure` (accuracy or loss) of training and validation by epoch, the chosen epoch marked."""
+    def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int, choice: str) -> bytes:
+        """`measure` (accuracy or loss) of training and validation by epoch; best_epoch is marked, choice says why."""
         epochs = [row["epoch"] for row in rows]
         with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -99,7 +99,7 @@ class Pictures:
             for stage, colour in (("train", TRAIN), ("val", VAL)):
                 values = [row[f"{stage}/{measure}"] for row in rows]
                 axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=LEGEND[stage])
-            axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"chosen epoch {best_epoch}")
+            axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"epoch {best_epoch}: {choice}")
             axes.set(xlabel="epoch", ylabel=UNIT[measure], title=f"{measure.capitalize()} by epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.6)

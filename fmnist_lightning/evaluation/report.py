@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
+from fmnist_lightning.evaluation.choice import name_choice
 from fmnist_lightning.evaluation.figures import Pictures
 from fmnist_lightning.evaluation.scores import confused_pairs, report_text, worst_mistakes
 
@@ -42,6 +43,7 @@ def build_report(
         .get_template("report.html.j2")
         .render(
             summary=summary,
+            choice=name_choice(summary["monitored"]),
             epochs=epochs,
             pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
             names=class_names,
@@ -80,10 +82,10 @@ def _draw(
     images: Tensor,
     class_names: Sequence[str],
 ) -> dict[str, bytes]:
-    worst = worst_mistakes(labels, probabilities)
+    worst, choice = worst_mistakes(labels, probabilities), name_choice(summary["monitored"])
     return {
         "confusion_matrix": pictures.confusion_matrix(summary["test"]["confusion_matrix"], class_names),
-        "accuracy": pictures.curve(epochs, "accuracy", summary["best_epoch"]),
-        "loss": pictures.curve(epochs, "loss", summary["best_epoch"]),
+        "accuracy": pictures.curve(epochs, "accuracy", summary["best_epoch"], choice),
+        "loss": pictures.curve(epochs, "loss", summary["best_epoch"], choice),
         "mistakes": pictures.mistakes(images, worst, labels, probabilities, class_names),
     }

@@ -92,6 +92,7 @@ def summary_of(scores, **changes):
         "git_commit": None,
         "git_dirty": None,
         "versions": {"torch": "1"},
+        "monitored": {"metric": "val/loss", "mode": "min", "value": 0.5},
         "val": {"loss": 0.5, "accuracy": 0.8},
         "test": scores,
     }
@@ -117,6 +118,21 @@ def test_the_page_says_where_each_part_of_a_run_was_trained(predictions, epochs)
     assert "after epoch 3, on another &lt;b&gt;GPU&lt;/b&gt;, commit <code>not from a checkout</code>" in page
     assert "after epoch 7, on " in page
     assert "gone on" not in report(predictions, epochs)["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "choice"),
+    [
+        ("val/loss", "min", "lowest validation loss"),
+        ("val/accuracy", "max", "highest validation accuracy"),
+        ("train/loss", "min", "lowest training loss"),
+        ("val/f1", "max", "highest validation f1"),
+        ("score", "max", "highest score"),
+    ],
+)
+def test_the_page_names_the_monitored_metric_and_its_value(predictions, epochs, metric, mode, choice):
+    page = report(predictions, epochs, monitored={"metric": metric, "mode": mode, "value": 0.75})["report.html"]
+    assert f"chosen by the {choice}\n(0.7500 during training)" in page
 
 
 def test_the_report_is_the_contracts_files_and_one_self_contained_page(predictions, epochs):

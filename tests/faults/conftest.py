@@ -49,6 +49,7 @@ class Server:
         seconds: float | None = None,
         signal: int = signal.SIGKILL,
         operation: int | tuple[int, ...] = (),
+        named: str = "",
         inside: str = "",
         largest_file: int = 0,
         copies: int = 1,
@@ -61,7 +62,7 @@ class Server:
         outputs = [cwd / f"output{i or ''}.txt" for i in range(copies)]
         order = {"cwd": str(cwd), "arguments": arguments, "outputs": list(map(str, outputs)), "env": env}
         order |= {"seconds": seconds, "signal": int(signal), "inside": inside}
-        order["operations"] = [operation] if isinstance(operation, int) else operation
+        order |= {"named": named, "operations": [operation] if isinstance(operation, int) else operation}
         assert self.process.stdin and self.process.stdout
         print(json.dumps(order | {"largest_file": largest_file}), file=self.process.stdin, flush=True)
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
@@ -84,7 +85,7 @@ def overrides(data_root: Path, model: str) -> list[str]:
     cnn = ["model.filters=[4,8]", "model.head=[8]", "scheduler=one_cycle"]
     small = ["model.hidden=[16]"] if model == "ann" else cnn
     data = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=32", f"data.root={data_root}"]
-    more = ["trainer.max_epochs=4", "data.augment=true", "callbacks.checkpoint.every_n_train_steps=3"]
+    more = ["trainer.max_epochs=4", "data.augment=true", "callbacks.checkpoint.every_n_train_steps=5"]
     return [f"model={model}", *small, *data, *more, "trainer.accelerator=cpu", "hydra.run.dir=run"]
 
 

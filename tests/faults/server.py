@@ -1,11 +1,16 @@
 """Runs the command again and again in processes of their own, each a fork of one that has imported everything.
 
-A line of JSON in is one command, how many times at once, and what befalls it; a line of JSON out is how they ended.
-The processes are real ones and are really killed; they only save the seconds of importing torch.
+A line of JSON in is one command, how many times at once, and the fault; a line of JSON out is how they ended.
+The processes are real ones and are really killed. They only save the seconds of importing torch, and of drawing: all
+figures are one picture, which is written to disk as any other.
 """
 
+import gc
+import importlib.util
+import io
 import json
 import os
+import random
 import resource
 import sys
 import threading
@@ -13,9 +18,10 @@ import time
 from pathlib import Path
 
 import lightning.pytorch
-import matplotlib.figure
 import sklearn.metrics
 import torch.utils.tensorboard
+from matplotlib.figure import Figure
+from PIL import Image
 
 import fmnist_lightning.evaluation.report
 import fmnist_lightning.evaluation.sweeps
@@ -23,16 +29,33 @@ import fmnist_lightning.tensorboard
 import fmnist_lightning.training  # noqa: F401 - what a run imports
 from fmnist_lightning.__main__ import main
 
-IMPORTED = (lightning.pytorch, matplotlib.figure, sklearn.metrics, torch.utils.tensorboard)
+IMPORTED = (lightning.pytorch, sklearn.metrics, torch.utils.tensorboard)
+COMMAND = importlib.util.find_spec("fmnist_lightning.__main__")
 WRITES = {"os.rename", "os.remove", "os.chmod", "os.mkdir", "os.link", "os.truncate"}
 
 
-def signal_at_operations(numbers: list[int], inside: str, signal_: int) -> None:
-    """Sends this process a signal right before its n-th operations on files below a folder, counted from 1."""
+def draw_one_picture() -> None:
+    """Has every figure be the same 40 kB of noise."""
+    buffer = io.BytesIO()
+    Image.frombytes("L", (200, 200), random.Random(0).randbytes(200 * 200)).save(buffer, "png")
+    Figure.savefig = lambda figure, file, **options: file.write(buffer.getvalue())
+
+
+def signal_at_operations(numbers: list[int], named: str, inside: str, signal_: int) -> None:
+    """Sends this process a signal right before its n-th operations on files, counted from 1.
+
+    Args:
+        numbers: of the operations.
+        named: only those, such as "os.rename last.ckpt"; empty for all.
+        inside: the folder below which the files are.
+        signal_: its number.
+    """
     done = 0
 
     def count(name: str) -> None:
         nonlocal done
+        if named not in ("", name):
+            return
         done += 1
         if done in numbers:
             Path("operation.txt").write_text(name)
@@ -66,8 +89,9 @@ def child(order: dict, output_file: str) -> None:
     if order["largest_file"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
     if order["operations"]:
-        signal_at_operations(order["operations"], order["inside"], order["signal"])
+        signal_at_operations(order["operations"], order["named"], order["inside"], order["signal"])
     sys.argv = ["fmnist_lightning", *order["arguments"]]
+    sys.modules["__main__"].__spec__ = COMMAND  # by which Lightning launches the further processes of a run
     status = 0
     try:
         main()
@@ -80,6 +104,8 @@ def child(order: dict, output_file: str) -> None:
     os._exit(status)
 
 
+draw_one_picture()
+gc.freeze()  # the collector in a child would copy every page of it
 for line in sys.stdin:
     order = json.loads(line)
     started = time.monotonic()

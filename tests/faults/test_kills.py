@@ -1,11 +1,8 @@
-"""A run that is killed, at any instant, goes on to the bits that it would have reached undisturbed."""
+"""A run that is killed at any moment resumes bit-for-bit identical to an uninterrupted run."""
 
 import itertools
 import random
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -14,13 +11,16 @@ from fmnist_lightning.resume import lock_of
 from fmnist_lightning.runs import Run
 from tests.faults.conftest import LONG, assert_same_result, scalars
 
+PARTS = range(8) if LONG else [0]  # for test processes that run at the same time
 
-def test_a_run_killed_at_random_instants_goes_on_to_the_same_bits(undisturbed, serve, empty, recovers):
+
+@pytest.mark.parametrize("part", PARTS)
+def test_run_killed_at_random_moments_resumes_bit_identically(part, undisturbed, serve, empty, recovers):
     typed, expected, seconds = undisturbed
-    moments = random.Random(0)
-    for _ in range(100 if LONG else 4):
+    moments = random.Random(part)
+    for _ in range(13 if LONG else 4):
         folder = empty()
-        for _ in range(1 + moments.randrange(2)):  # sometimes killed again while it goes on
+        for _ in range(1 + moments.randrange(2)):  # sometimes killed again while it is resumed
             serve(folder, *typed, "resume=auto", seconds=moments.uniform(0, seconds))
         again = serve(folder, *typed, "resume=auto")
         with recovers():
@@ -28,10 +28,11 @@ def test_a_run_killed_at_random_instants_goes_on_to_the_same_bits(undisturbed, s
             assert_same_result(Run(folder / "run"), expected)
 
 
-def test_a_run_killed_at_any_operation_on_its_files_goes_on_to_the_same_bits(undisturbed, serve, empty, recovers):
+@pytest.mark.parametrize("part", PARTS)
+def test_run_killed_at_any_file_operation_resumes_bit_identically(part, undisturbed, serve, empty, recovers):
     typed, expected, _ = undisturbed
-    # in the short version, those around the first epoch's checkpoints
-    numbers = itertools.count(1) if LONG else range(12, 150, 27)
+    # in the short version, around the first checkpoints
+    numbers = itertools.count(1 + part, len(PARTS)) if LONG else range(12, 150, 27)
     for number in numbers:
         folder = empty()
         killed = serve(folder, *typed, "resume=auto", operation=number, inside=str(folder / "run"))
@@ -43,7 +44,7 @@ def test_a_run_killed_at_any_operation_on_its_files_goes_on_to_the_same_bits(und
         with recovers():
             assert again.status == 0, f"{operation}: {again.output}"
             assert_same_result(Run(folder / "run"), expected)
-    assert not LONG or number > 100
+    assert not LONG or number > 400
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
@@ -53,7 +54,7 @@ def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interru
     typed, expected, _ = undisturbed
     slurm = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     env = slurm if name == "SIGUSR1" else {}  # where Lightning would put its own handlers in place
-    for number in range(30, 300, 10) if LONG else (150,):
+    for number in range(30, 530, 18) if LONG else (250,):
         folder = empty()
         at = {"operation": number, "inside": str(folder / "run"), "signal": getattr(signal, name)}
         stopped = serve(folder, *typed, **at, **env)
@@ -73,7 +74,8 @@ def test_second_ctrl_c_terminates_at_once_and_the_run_resumes(undisturbed_ann, s
     typed, expected, _ = undisturbed_ann
     folder = empty()
     run = Run(folder / "run")
-    stopped = serve(folder, *typed, signal=signal.SIGINT, operation=(200, 201), inside=str(run.folder))
+    # the second one while the checkpoint at which the first one stops the run is saved
+    stopped = serve(folder, *typed, signal=signal.SIGINT, operation=(3, 4), named="os.rename last.ckpt")
     with recovers():
         assert stopped.status == 130, stopped.output
         assert "Traceback" not in stopped.output
@@ -133,30 +135,29 @@ def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, 
     assert_same_result(run, expected)
 
 
-def test_two_processes_go_on_together_to_the_same_bits(undisturbed_ann, tmp_path):
+def test_two_processes_resume_together_bit_identically(undisturbed_ann, serve, tmp_path):
     typed, _, _ = undisturbed_ann
-    ddp = [*typed[:-1], "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
-    command = [sys.executable, "-m", "fmnist_lightning"]
-
-    def run(*arguments, when=None):
-        with subprocess.Popen([*command, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-            try:
-                while when and not when():
-                    assert process.poll() is None
-                    time.sleep(0.05)
-                if when:
-                    process.send_signal(signal.SIGTERM)
-                _, stderr = process.communicate(timeout=120)
-            finally:
-                process.kill()
-        return process.returncode, stderr
-
-    assert run(*ddp, "hydra.run.dir=expected") == (0, "")
+    own = [override for override in typed if not override.startswith(("hydra.run.dir", "callbacks.checkpoint"))]
+    ddp = [
+        *own,
+        "callbacks.checkpoint.every_n_train_steps=3",
+        "trainer=ddp",
+        "trainer.devices=2",
+        "trainer.accelerator=cpu",
+    ]
+    undisturbed = serve(tmp_path, *ddp, "hydra.run.dir=expected")
+    assert undisturbed.status == 0, undisturbed.output
+    saves = {"signal": signal.SIGTERM, "operation": 3, "named": "os.rename last.ckpt"}  # within the second epoch
+    interrupted = serve(tmp_path, *ddp, "hydra.run.dir=stopped", **saves)
     stopped = Run(tmp_path / "stopped")
-    status, stderr = run(*ddp, "hydra.run.dir=stopped", when=lambda: len(stopped.read_metrics()) >= 1)
-    assert (status, stderr) == (143, "")
+    assert interrupted.status == 143, interrupted.output
     assert stopped.read_summary()["status"] == "interrupted"
-    assert run("resume=stopped") == (0, "")
+    assert len(stopped.read_metrics()) == 1
+    again = serve(tmp_path, "resume=stopped")
+    assert again.status == 0, again.output
+    for answer in (undisturbed, interrupted, again):
+        assert "rror" not in answer.output
+        assert "arning" not in answer.output
     assert_same_result(stopped, Run(tmp_path / "expected"))
 
 

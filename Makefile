@@ -36,7 +36,7 @@ train: .venv/complete ## train the CNN; ARGS="model=ann trainer.max_epochs=3" pa
 test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
-faults: .venv/complete ## kill runs, fill disks, damage files: the long version, more than an hour; prints a table
+faults: .venv/complete ## kill runs, fill disks, damage files: the long version, half an hour on 2 cores; prints a table
 	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/faults $(ARGS)
 
 lint: .venv/complete ## check format, style and types

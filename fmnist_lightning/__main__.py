@@ -4,12 +4,12 @@ import gc
 import logging
 import signal
 import sys
-from contextlib import suppress
+from argparse import Namespace
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
-from filelock import FileLock, Timeout
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -17,51 +17,92 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config import CONFIG_NAME, check, composed
+from fmnist_lightning.compose import CONFIG_NAME, composer
+from fmnist_lightning.config import check, check_composed
 from fmnist_lightning.config_files import CONF, add_to_path, user_folders
 from fmnist_lightning.devices import give_back_freed_memory
 from fmnist_lightning.environment import command_environment
 from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
-from fmnist_lightning.files import is_whole
-from fmnist_lightning.folders import refuse_taken
+from fmnist_lightning.folders import reject_existing_run
 from fmnist_lightning.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
-from fmnist_lightning.resume import lock_of, named_run, stored_config, unfinished_run
+from fmnist_lightning.resume import named_run, stored_config, unfinished_runs
 from fmnist_lightning.runs import Run
-from fmnist_lightning.sweep import Sweep, WatchSweep, take_up
+from fmnist_lightning.sweep import Sweep, WatchSweep, is_completed_job
 from fmnist_lightning.training_length import explain_end
 
 log = logging.getLogger(__name__)
-_locks: dict[Path, FileLock] = {}  # of a run that goes on, held since it was chosen
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
 
 
 @command_environment()
 def main() -> None:
-    """Runs what the command line asks for; exits with 0 only where every run was completed."""
+    """Runs what the command line asks for; exits with 0 only if every run was completed."""
     ignore_foreign_ranks()
-    arguments = get_args_parser().parse_intermixed_args()
+    parser = get_args_parser()
+    arguments = parser.parse_intermixed_args()
     if hasattr(signal, "SIGUSR1"):  # a cluster's early warning, which would end Python with another status
         signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(TERMINATED))
     only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
-    if not only_asks:
-        flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
-        overrides = arguments.overrides
+    with ExitStack() as held:  # the lock of a run that resumes
+        if not only_asks:
+            flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
+            try:
+                overrides = _validated(arguments, held)
+            except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+                if wants_trace():
+                    raise
+                sys.exit(f"error: {one_line(error)}")
+            # Lightning launches further processes of a run with the same arguments
+            sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
         try:
-            check(overrides, arguments.multirun, arguments.config_dir, runs_here=not arguments.cfg)
-            if not (arguments.multirun or arguments.cfg):
-                overrides = _go_on(overrides, arguments.config_dir)
-        except (ValueError, HydraException, OmegaConfBaseException) as error:
-            if wants_trace():
-                raise
-            sys.exit(f"error: {one_line(error)}")
-        # Hydra reads overrides from one place only; at the end Lightning adds those of the processes that it starts
-        sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
-    try:
-        _run()
-    finally:
-        unfinished = _show_sweep(Sweep(WatchSweep.folder)) if WatchSweep.folder else 0
+            _run()
+        finally:
+            unfinished = _show_sweep(Sweep(WatchSweep.folder)) if WatchSweep.folder else 0
     if _failed or unfinished:
         sys.exit(1)
+
+
+def _validated(arguments: Namespace, held: ExitStack) -> list[str]:
+    """The overrides for Hydra: those that were typed, or those with which it works in a resumed run's directory.
+
+    Raises:
+        ValueError, HydraException, OmegaConfBaseException: what is wrong with the command line.
+    """
+    if arguments.config_path:
+        raise ValueError("--config-path: conf/ is always searched; add your own config files with --config-dir DIR")
+    where = {"config_dir": arguments.config_dir, "config_name": arguments.config_name or CONFIG_NAME}
+    launch = check(arguments.overrides, arguments.multirun, runs_here=not arguments.cfg, **where)
+    if arguments.cfg:
+        return launch.overrides
+    if launch.multirun:
+        # Hydra composes every job of a batch before it launches the first: one at a time, where they run so
+        one_by_one = launch.launcher == "basic" and not any(
+            typed.lstrip("+").startswith("hydra.sweeper.max_batch_size=") for typed in launch.overrides
+        )
+        return [*launch.overrides, *["hydra.sweeper.max_batch_size=1"][: int(one_by_one)]]
+    with composer(**where) as here:
+        return _resumed(here.compose(launch.overrides), launch.overrides, held)
+
+
+def _resumed(cfg: DictConfig, overrides: list[str], held: ExitStack) -> list[str]:
+    """Overrides with which Hydra works in the directory of the run that resumes, now locked; for a new run as typed."""
+    if cfg.resume is None:
+        return overrides
+    changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
+    folders = user_folders(cfg.hydra)
+    for run in unfinished_runs(cfg, folders) if cfg.resume == "auto" else [named_run(cfg.resume)]:
+        try:
+            if is_rank_zero():
+                held.enter_context(run.locked())
+        except ValueError:
+            if cfg.resume == "auto":
+                continue  # another process has resumed it
+            raise
+        stored_config(run, changes, folders)  # rejects what may not change, before anything is written
+        folder = str(run.folder).replace("'", "\\'")
+        return [*changes, f"resume='{folder}'", f"hydra.run.dir='{folder}'"]
+    reject_existing_run(cfg)
+    return overrides
 
 
 def _show_sweep(sweep: Sweep) -> int:
@@ -75,85 +116,65 @@ def _show_sweep(sweep: Sweep) -> int:
     return sweep.show() or unwritten
 
 
-def _go_on(overrides: list[str], config_dir: str | None) -> list[str]:
-    """Overrides with which Hydra works in the folder of the run that goes on, now locked; as typed for a new run."""
-    cfg = composed(overrides, config_dir)
-    if cfg.resume is None:
-        return overrides
-    changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
-    folders = user_folders(cfg.hydra)
-    found = unfinished_run(cfg, folders) if cfg.resume == "auto" else named_run(cfg.resume)
-    if found is None:
-        refuse_taken(cfg)  # before Hydra writes its files over those of the run that is there
-        return overrides
-    run, lock = found
-    if lock:
-        _locks[run.folder] = lock
-    stored_config(run, changes, folders)  # refuses what may not change, before anything is written
-    folder = str(run.folder).replace("'", "\\'")
-    return [*changes, f"resume='{folder}'", f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"]
-
-
 @hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")
 def _run(cfg: DictConfig) -> None:
-    """One run. What goes wrong is told in one line, and its trace kept in the run's log."""
+    """One run. A failure is reported in one line; its traceback is in the run's log."""
     settings = HydraConfig.get()
-    folder, overrides = Path(settings.runtime.output_dir), list(settings.overrides.task)
-    add_to_path(user_folders(settings))  # here: a process that Lightning or a launcher starts runs this, too
+    run, overrides, folders = Run(settings.runtime.output_dir), list(settings.overrides.task), user_folders(settings)
+    add_to_path(folders)  # here: a process that Lightning or a launcher starts runs this, too
     sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
-    lock = _locks.get(folder.resolve()) or lock_of(folder)
+    summary = None
     try:
-        if is_rank_zero():
-            lock.acquire(timeout=0)  # once more where it is held
-        if sweep and take_up(folder, overrides):
-            print(f"job {settings.job.num} was completed before and is kept")
-            return
-        resume = cfg.resume not in (None, "auto")  # auto without a run to go on with is a new run
-        if resume:
-            overrides = [typed for typed in overrides if not typed.startswith("resume=")]
-            cfg = stored_config(Run(folder), overrides, user_folders(settings))
-            run = Run(folder)
-            status = run.read_status()
-            if not overrides and (status == "partial" or (status == "completed" and is_whole(run.best_checkpoint))):
-                print(f"already completed: {explain_end(run, cfg)}\nrun: {folder}")
-                return
-        from fmnist_lightning.training import train
+        check_composed(cfg)  # whatever started this job
+        with run.locked() if is_rank_zero() else nullcontext():
+            resume = cfg.resume not in (None, "auto")  # auto without a run to resume is a new run
+            if resume:
+                overrides = [typed for typed in overrides if not typed.startswith("resume=")]
+                cfg = stored_config(run, overrides, folders)
+                if not overrides and run.is_completed():
+                    print(f"already completed: {explain_end(run, cfg)}\nrun: {run.folder}")
+                    return
+            elif sweep and run.summary_json.exists():
+                if is_completed_job(run, cfg, folders):
+                    print(f"job {settings.job.num} is already completed")
+                    return
+                resume = True
+                if run.read_status() != "damaged":
+                    overrides = []  # which the summary has
+                cfg = stored_config(run, [], folders)
+            from fmnist_lightning.training import train
 
-        summary = train(cfg, folder, overrides, resume)
-    except Timeout:
-        _failed.append(folder)
-        print(f"error: {folder}: another process works on this run", file=sys.stderr)
-        return
+            summary = train(cfg, run.folder, overrides, resume)
     except KeyboardInterrupt:  # before the run has taken the signals over
         if is_rank_zero():
-            print(f"interrupted\nrun: {folder}", flush=True)
+            print(f"interrupted\nrun: {run.folder}", flush=True)
         sys.exit(INTERRUPTED)
     except Interrupted as interruption:
         if is_rank_zero():
-            print(f"{interruption}; resume={folder} goes on\nrun: {folder}", flush=True)
+            print(f"{interruption}; resume it with resume={run.folder}\nrun: {run.folder}", flush=True)
         sys.exit(interruption.status)
     except Exception as error:
-        log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
+        if run.summary_json.exists():
+            log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
         if wants_trace():
             raise
-        _failed.append(folder)
+        _failed.append(run.folder)
         print(f"error: {one_line(error)}", file=sys.stderr)
         if is_rank_zero():
-            print(f"run: {folder}", flush=True)
+            print(f"run: {run.folder}", flush=True)
         return
     finally:
-        lock.release()
         if sweep:
-            with suppress(OSError):  # which the end of the sweep tells, where it lasts
+            with suppress(OSError):  # reported at the end of the sweep, if it persists
                 sweep.update()
-            gc.collect()  # a run's objects know each other; by itself Python looks for such too rarely
+            gc.collect()  # a run's objects form cycles, which Python by itself looks for too rarely
             give_back_freed_memory()
     if summary:
-        _show(summary, folder)
+        _show(summary, run.folder)
         if summary["status"] == "interrupted":  # a sweep ends here too
             sys.exit(INTERRUPTED)
         if summary["status"] == "failed":
-            _failed.append(folder)
+            _failed.append(run.folder)
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
@@ -173,7 +194,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
         )
     if summary["status"] == "interrupted":
         learned = "its best epoch so far is reported" if "test" in summary else "nothing is reported yet"
-        print(f"interrupted: {learned}; resume={folder} goes on")
+        print(f"interrupted: {learned}; resume it with resume={folder}")
     if summary["partial"]:
         scored = "its scores do not compare with those of a full run" if "test" in summary else "nothing was scored"
         print(f"*** partial run ({summary['partial']}): {scored} ***")

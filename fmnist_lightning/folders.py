@@ -1,8 +1,8 @@
-"""May a run or a sweep write where it is told to: is there room, and nothing that it would write over."""
+"""May a run or a sweep write to its directory: is there room, and nothing that it would overwrite."""
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -16,11 +16,11 @@ from fmnist_lightning.runs import SUMMARY, Run
 def check_folder(
     cfg: DictConfig, multirun: bool, overrides: list[str], compose: Callable[[list[str]], DictConfig]
 ) -> None:
-    """Refuses a folder where nothing can be written, or where another run or sweep is.
+    """Rejects a directory that cannot be written, or that contains another run or sweep.
 
     Args:
         cfg: composed, with Hydra's own node.
-        multirun: whether a sweep was asked for.
+        multirun: whether a sweep is started.
         overrides: as typed.
         compose: the configuration of a job's overrides.
 
@@ -35,9 +35,9 @@ def check_folder(
             file.write(bytes(2**16))  # a full disk lets a file begin
             file.flush()
         if multirun:
-            _check_sweep(folder, overrides, compose)
+            _check_sweep(cfg, overrides, compose)
         elif cfg.resume is None:
-            refuse_taken(cfg)
+            reject_existing_run(cfg)
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
 
@@ -47,11 +47,35 @@ def run_dir(cfg: DictConfig) -> str:
     return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
 
 
-def refuse_taken(cfg: DictConfig) -> None:
-    """Refuses a hydra.run.dir that holds a run: a new one is never written over it.
+def check_subdirs(cfg: DictConfig, jobs: Iterable[DictConfig]) -> None:
+    """Rejects a hydra.sweep.subdir that gives two jobs one directory.
+
+    Args:
+        cfg: of one job.
+        jobs: the configurations of all, composed only if the pattern does not number them.
 
     Raises:
-        ValueError: saying how the run there goes on.
+        ValueError: naming hydra.sweep.subdir.
+    """
+    pattern = str(OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index,call-overload]
+    if re.search(r"\$\{hydra[.:]job\.(num|id)\}", pattern):
+        return
+    subdirs: set[str] = set()
+    for job in jobs:
+        subdir = str(job.hydra.sweep.subdir)
+        if subdir in subdirs:
+            raise ValueError(
+                f"hydra.sweep.subdir={pattern}: two jobs would share the directory {subdir}; "
+                "add ${hydra.job.num} to it"
+            )
+        subdirs.add(subdir)
+
+
+def reject_existing_run(cfg: DictConfig) -> None:
+    """Rejects a hydra.run.dir that contains a run, which a new one never overwrites.
+
+    Raises:
+        ValueError: saying how to resume the run there.
     """
     folder = Path(cfg.hydra.run.dir)
     if Run(folder).summary_json.exists() and is_rank_zero():
@@ -61,26 +85,31 @@ def refuse_taken(cfg: DictConfig) -> None:
         )
 
 
-def _check_sweep(folder: Path, overrides: list[str], compose: Callable[[list[str]], DictConfig]) -> None:
-    """Refuses a folder that holds other runs than those of the same sweep, made by the same code."""
+def _check_sweep(cfg: DictConfig, overrides: list[str], compose: Callable[[list[str]], DictConfig]) -> None:
+    """Rejects a directory that contains anything but the same sweep, made by the same code."""
+    folder = Path(cfg.hydra.sweep.dir)
     before = folder / "multirun.yaml"
-    if before.exists() and _is_sweep_of(before, overrides):
+    if before.exists() and _is_sweep_of(before, cfg, overrides):
         _check_completed(folder, compose)
     elif next(folder.rglob(SUMMARY), before).exists() and is_rank_zero():
         raise ValueError(
-            f"hydra.sweep.dir={folder}: already holds another sweep or runs, which are kept; "
-            "choose another hydra.sweep.dir"
+            f"hydra.sweep.dir={folder}: already contains another sweep or runs; not overwritten. "
+            "Choose another hydra.sweep.dir"
         )
 
 
-def _is_sweep_of(multirun_yaml: Path, overrides: list[str]) -> bool:
-    """Whether the sweep that Hydra wrote down there was asked for by the same overrides."""
+def _is_sweep_of(multirun_yaml: Path, cfg: DictConfig, overrides: list[str]) -> bool:
+    """Whether the sweep whose configuration Hydra stored there has the same overrides, typed and of config files."""
     try:
-        before = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]["overrides"]["task"]
-    except (yaml.YAMLError, RecursionError, TypeError, KeyError):
+        stored = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]
+        before = stored["overrides"]["task"], stored.get("sweeper", {}).get("params") or {}
+    except (yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError):
         return False
     # in the same order: it numbers the jobs
-    return bool(before == [typed for typed in overrides if not _is_hydras(typed)])
+    typed = [override for override in overrides if not _is_hydras(override)]
+    params = OmegaConf.to_container(cfg.hydra.sweeper.params or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    return bool((before[0], list(before[1].items())) == (typed, list(params.items())))
 
 
 def _is_hydras(typed: str) -> bool:
@@ -88,12 +117,12 @@ def _is_hydras(typed: str) -> bool:
 
 
 def _check_completed(sweep: Path, compose: Callable[[list[str]], DictConfig]) -> None:
-    """Refuses to go on with a sweep whose completed jobs would come out otherwise today."""
+    """Rejects resuming a sweep whose completed jobs would have other results today."""
     for path in sorted(sweep.rglob(SUMMARY)):
         try:
             summary = Run(path.parent).read_summary()
         except ValueError:
-            continue  # damaged, and made again
+            continue  # damaged: the job runs again
         if summary["status"] != "completed":
             continue
         if any(map(_is_hydras, summary["overrides"])):  # not as we write it: Hydra's own name where configs come from

@@ -10,22 +10,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config import NEEDED, without_hydra
-from fmnist_lightning.config_files import CONF
+from fmnist_lightning.compose import set_job, without_hydra
+from fmnist_lightning.config import NEEDED
+from fmnist_lightning.config_files import CONF, walk
 from fmnist_lightning.extras import check_loggers
 from fmnist_lightning.folders import run_dir
 from fmnist_lightning.limits import keys_of
 from fmnist_lightning.machine import check_machine
-from fmnist_lightning.processes import is_rank_zero
 from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.runs import SUMMARY, Run
 from fmnist_lightning.trainer_arguments import check_trainer
 from fmnist_lightning.training_length import MAX_EPOCHS, PATIENCE, check_training_length
-from fmnist_lightning.trust import read_from_elsewhere
 
 # what may differ when a run goes on: nothing that its numbers come from, but how long it trains
 CHANGEABLE = (
@@ -38,59 +36,46 @@ CHANGEABLE = (
 )
 
 
-def lock_of(folder: Path) -> FileLock:
-    """The lock that whoever works on a run folder holds; it lies beside the folder, which a sweep may empty."""
-    folder = folder.resolve()  # one lock, whatever name leads there
-    return FileLock(folder.with_name(f".{folder.name}.lock"))
-
-
-def named_run(folder: str) -> tuple[Run, FileLock | None]:
-    """The run of `resume=DIR`, and its lock, held; none in a later process of a run.
+def named_run(folder: str) -> Run:
+    """The run of `resume=DIR`.
 
     Raises:
-        ValueError: no run is there, it cannot go on, or another process works on it.
+        ValueError: the directory contains no run, or none that can be resumed.
     """
     run = Run(Run.existing(folder, key="resume").folder.resolve())
     if "${" in str(run.folder) or "\\" in run.folder.as_posix():
-        raise ValueError(f"resume={folder}: Hydra reads ${{ and backslashes in a name as its own; rename the folder")
+        raise ValueError(f"resume={folder}: Hydra interprets ${{ and backslashes in a path; rename the directory")
     for path in run.folder.rglob("*"):
         if path.is_symlink() and not path.relative_to(run.folder).match("wandb/*/logs/debug-core.log"):  # wandb's own
-            raise ValueError(f"resume={folder}: {path} is a link; a run that goes on writes in its own folder only")
+            raise ValueError(f"resume={folder}: {path} is a link; a resumed run writes to its own directory only")
         if not (path.is_file() or path.is_dir()) and path.exists():  # a file just being written may be gone by now
-            raise ValueError(f"resume={folder}: {path} is neither file nor folder; remove it")
+            raise ValueError(f"resume={folder}: {path} is neither file nor directory; remove it")
     if run.seal_file.exists():
-        raise ValueError(f"resume={folder}: part of a reproduction, whose files stay as they are; copy it elsewhere")
-    if not is_rank_zero():
-        return run, None
-    lock = lock_of(run.folder)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"resume={folder}: another process works on this run; wait for it or stop it") from None
-    except OSError as error:
-        raise ValueError(f"resume={folder}: cannot write there ({error.strerror})") from None
-    return run, lock
+        raise ValueError(f"resume={folder}: part of a reproduction, whose files must not change; copy it elsewhere")
+    return run
 
 
-def unfinished_run(cfg: DictConfig, folders: Sequence[Path] = ()) -> tuple[Run, FileLock | None] | None:
-    """The run of `resume=auto`, and its lock, held: the newest unfinished one of a configuration.
+def unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Iterator[Run]:
+    """The runs that `resume=auto` may resume: the unfinished ones of a configuration, the newest first.
 
-    It is looked for where hydra.run.dir would put a run, whatever stands for its `${...}`. Where that is one folder,
-    a completed run of the configuration counts too: nothing is left to do.
+    They are searched for where hydra.run.dir would put a run, whatever its `${...}` resolve to. If that is a single
+    directory, a completed run of the configuration is among them: it is already completed.
 
     Args:
         cfg: composed, with Hydra's own node.
         folders: of the user's own config files.
 
     Raises:
-        ValueError: a value comes from elsewhere than the configuration, so that no stored one is known to be the same,
-            or the configuration of a run that may be it cannot be read.
+        ValueError: a value depends on the time, so that no other run has the same configuration; or the configuration
+            of a run that may be the one cannot be read.
     """
-    if foreign := read_from_elsewhere(OmegaConf.to_container(without_hydra(cfg))):
-        raise ValueError(f"resume=auto: {foreign} is read from elsewhere, and may differ next time; type its value")
-    wanted = config_sha256(cfg)
+    for key, value, _ in walk(OmegaConf.to_container(without_hydra(cfg))):
+        if isinstance(value, str) and "${now:" in value:
+            raise ValueError(f"resume=auto: {key}={value} has another value each time; type a fixed one")
     pattern = run_dir(cfg)
     for run in _runs(pattern):
+        set_job(cfg, str(run.folder))
+        wanted = config_sha256(cfg)
         try:
             summary = run.read_summary()
             if summary["status"] in ("completed", "partial") and "${" in pattern:
@@ -104,9 +89,8 @@ def unfinished_run(cfg: DictConfig, folders: Sequence[Path] = ()) -> tuple[Run, 
             if summary.get("config_sha256") == wanted:
                 raise
             continue
-        with suppress(ValueError):  # locked by another process
-            return named_run(str(run.folder))
-    return None
+        with suppress(ValueError):  # it cannot be resumed
+            yield named_run(str(run.folder))
 
 
 def _runs(pattern: str) -> Iterator[Run]:
@@ -142,12 +126,31 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
             )
         changes[key] = override.value()
     cfg = run.read_config(changes, folders, resume=True)
+    _check_config_file(run)
     _check_keys(cfg, run)
     check_trainer(cfg.trainer)
     check_loggers(cfg.logger)
     check_machine(cfg.trainer, str(run.folder))
     check_training_length(run, run.read_config(None, folders), cfg, changes)
     return cfg
+
+
+def _check_config_file(run: Run) -> None:
+    """Rejects a stored config other than the one of the run's summary: it would continue another experiment."""
+    try:
+        summary = run.read_summary()
+    except ValueError:  # damaged
+        return
+    parts = [summary, *summary.get("resumed", [])[-1:]]
+    known = {parts[0].get("config_sha256"), parts[-1].get("previous_config_sha256")} - {None}
+    # the file as it is, which read_config has validated; it migrates one of an earlier version
+    stored = OmegaConf.load(run.config_file)
+    assert isinstance(stored, DictConfig)
+    if known and config_sha256(stored) not in known:
+        raise ValueError(
+            f"{run.config_file}: differs from the configuration with which the run was started (config_sha256 in "
+            f"{run.summary_json.name}); restore the file, or start a new run"
+        )
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:

@@ -4,13 +4,17 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.files import sha256, write_whole
+from fmnist_lightning.files import is_whole, sha256, write_whole
 from fmnist_lightning.trust import read_config, read_summary
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
@@ -59,35 +63,66 @@ class Run:
                 raise ValueError(f"{key}={folder}: no run, {path} is missing; the last line of a run names its folder")
         return run
 
-    def claim(self, summary: Mapping[str, Any], config: DictConfig) -> None:
-        """Writes the first summary, and thereby makes the folder this run's own; and the config, where Hydra has not.
+    @cached_property
+    def lock(self) -> FileLock:
+        """The lock of whoever works on the run; one object per process and directory, acquired once or more often."""
+        return FileLock(self.folder.resolve() / ".lock", timeout=0, is_singleton=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the lock; the last release in this process removes its file.
 
         Raises:
-            ValueError: the folder already holds a run.
+            ValueError: another process works on this run.
+            OSError: the directory cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with self.summary_json.open("x", encoding="utf-8") as file:
-                file.write(_json(summary))
-        except FileExistsError:
-            more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
-            raise ValueError(
-                f"{self.folder} already contains a run; not overwritten. Choose another directory{more}"
-            ) from None
-        except OSError as error:
-            raise type(error)(error.errno, error.strerror, str(self.summary_json)) from error
-        if not self.config_file.exists():
+            self.lock.acquire()
+        except Timeout:
+            raise ValueError(f"{self.folder}: locked by another process") from None
+        try:
+            yield
+        finally:
+            if self.lock.lock_counter == 1:
+                with suppress(OSError):
+                    Path(self.lock.lock_file).unlink()
+            self.lock.release()
+
+    def claim(self, summary: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]) -> None:
+        """Makes the directory this run's own: writes .hydra as Hydra would, its values resolved, and the first summary.
+
+        Hydra itself would write .hydra before it is known whether the directory contains another run.
+
+        Args:
+            summary: the first one.
+            config: composed, without Hydra's own node.
+            overrides: as typed.
+
+        Raises:
+            ValueError: the directory already contains a run, or another process works on it.
+        """
+        with self.locked():
+            if self.summary_json.exists():
+                more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
+                raise ValueError(
+                    f"{self.folder}: already contains a run; not overwritten. Choose another directory{more}"
+                )
             self.config_file.parent.mkdir(exist_ok=True)
-            write_whole(self.config_file, OmegaConf.to_yaml(config))
+            write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+            write_whole(self.config_file.with_name("overrides.yaml"), OmegaConf.to_yaml(list(overrides)))
+            if HydraConfig.initialized():
+                hydra_node = OmegaConf.create({"hydra": HydraConfig.get()})
+                write_whole(self.config_file.with_name("hydra.yaml"), OmegaConf.to_yaml(hydra_node))
+            self.write_summary(summary)
 
     def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
-        """Takes the run up again: its summary says so, and its config is the one that it goes on with.
+        """Prepares the directory of a run that resumes: its summary, and the config that it resumes with.
 
-        TensorBoard's files and wandb's offline ones are rewritten from the rows in the checkpoint: else those beyond it
-        were shown twice.
+        TensorBoard's files and wandb's offline ones are rewritten from the rows in the checkpoint: later ones would
+        appear twice.
         """
-        write_whole(self.config_file, OmegaConf.to_yaml(config))
         self.write_summary(summary)
+        write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
         for path in (*self.folder.glob("events.out.tfevents.*"), *self.folder.glob("projector_config.pbtxt")):
             path.unlink()
         offline = {path for path in self.folder.glob("wandb/offline-run-*") if not any(path.glob("*.synced"))}
@@ -108,6 +143,11 @@ class Run:
             ValueError: as `trust.read_config` says.
         """
         return read_config(self.config_file, changes, folders, resume)
+
+    def is_completed(self) -> bool:
+        """Whether there is nothing to resume: completed with its best checkpoint intact, or partial without one."""
+        status = self.read_status()
+        return status == "partial" or (status == "completed" and is_whole(self.best_checkpoint))
 
     def read_status(self) -> str:
         """The status in the summary; `damaged` where that cannot be read."""

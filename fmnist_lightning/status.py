@@ -1,6 +1,7 @@
 """What becomes of a run, as its summary.json says: running, then completed, interrupted or failed."""
 
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Self
 
 from omegaconf import DictConfig
@@ -13,8 +14,8 @@ from fmnist_lightning.runs import Run
 class RunStatus:
     """Keeps the summary of a run in memory, and on rank zero on disk.
 
-    A context manager: an exception within it is recorded in summary.json before it propagates. Not before `claim` or
-    `reopen`, so that a run that cannot be resumed stays as it is.
+    A context manager, which holds the run's lock: an exception within it is recorded in summary.json before it
+    propagates. Not before `claim` or `reopen`, so that a run that cannot be resumed stays as it is.
 
     Args:
         run: whose summary it is.
@@ -25,13 +26,20 @@ class RunStatus:
         self.run = run
         self.summary = {"status": "running", **summary}
         self._recording = False
+        self._lock: AbstractContextManager[None] = run.locked() if is_rank_zero() else nullcontext()
 
     def __enter__(self) -> Self:
+        self._lock.__enter__()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
+        try:
+            if error is not None:
+                self._record(error)
+        finally:
+            self._lock.__exit__(None, None, None)
+
+    def _record(self, error: BaseException) -> None:
         if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's name no file
             error.filename = str(self.run.folder)
         if self._recording:
@@ -39,14 +47,14 @@ class RunStatus:
             with suppress(OSError):  # of a full disk, the first error is the one to report
                 self.write(status=status, error=one_line(error))
 
-    def claim(self, cfg: DictConfig) -> None:
-        """Makes the folder this run's own.
+    def claim(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
+        """Makes the directory this run's own.
 
         Raises:
             ValueError: it already contains a run.
         """
         if is_rank_zero():
-            self.run.claim(self.summary, cfg)
+            self.run.claim(self.summary, cfg, overrides)
         self._recording = True
 
     def reopen(self, cfg: DictConfig) -> None:

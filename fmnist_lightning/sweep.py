@@ -7,7 +7,6 @@ import csv
 import html
 import io
 import shlex
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lightning.files import write_whole
+from fmnist_lightning.provenance import config_sha256
 from fmnist_lightning.ranking import Row, best, order, rank_of, ranked, warnings_of
 from fmnist_lightning.runs import SUMMARY, Run
 
@@ -96,29 +96,22 @@ class WatchSweep(Callback):
         WatchSweep.folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
 
 
-def take_up(folder: Path, overrides: Sequence[str]) -> bool:
-    """Prepares a job's folder; returns whether the job was completed when the same sweep ran before.
+def is_completed_job(run: Run, cfg: DictConfig, folders: Sequence[Path] = ()) -> bool:
+    """Whether a job was completed when the same sweep ran before; if not, it resumes.
 
-    What another run of the sweep left unfinished there is removed, for the job is made again. A completed run is never
-    removed: with other overrides the job fails on its folder.
+    Args:
+        run: in the job's directory, with a summary.
+        cfg: the job's configuration.
+        folders: of the user's own config files.
+
+    Raises:
+        ValueError: the directory contains the run of another configuration.
     """
-    run = Run(folder)
-    try:
-        summary = run.read_summary()
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        summary = {"status": "damaged"}
-    if summary["status"] == "completed":
-        return bool(summary["overrides"] == list(overrides))
-    for path in folder.iterdir():
-        if path.name == ".hydra":  # Hydra has just written it
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    return False
+    if config_sha256(run.read_config(folders=folders)) != config_sha256(cfg):
+        raise ValueError(
+            f"{run.folder}: contains a run of another configuration; not overwritten. Choose another hydra.sweep.dir"
+        )
+    return run.is_completed()
 
 
 def overridden(rows: Sequence[Row]) -> list[str]:

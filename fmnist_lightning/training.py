@@ -78,7 +78,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
     }
     with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
         if not resume:
-            status.claim(cfg)
+            status.claim(cfg, overrides)
         prepared = _prepare(cfg, run, previous, resume)
         data, trainer = prepared.data, prepared.trainer
         status.summary |= _describe(prepared, previous, overrides, resume) | {"partial": _partial(cfg, data, trainer)}
@@ -154,6 +154,8 @@ def _describe(prepared: Prepared, previous: dict[str, Any], overrides: list[str]
     summary |= origin | {name: previous[name] for name in origin if name in previous}
     if resume:
         part = {"after_epoch": prepared.num_epochs, "overrides": overrides, **origin}
+        # still the stored config's, should the run end between writing its summary and its config
+        part["previous_config_sha256"] = previous.get("config_sha256")
         summary["resumed"] = [*previous.get("resumed", []), part]
     return summary
 

@@ -100,7 +100,8 @@ def read_config(
             raise ValueError(f"{path}: no configuration of a run, {group} is missing")
     if "seed" not in plain:
         raise ValueError(f"{path}: no configuration of a run, seed is missing")
-    if foreign := _unnamed(plain, changes or {}, folders, resume):
+    run_dir = path.parent.parent.resolve()
+    if foreign := _unnamed(plain, changes or {}, folders, resume, run_dir):
         raise ValueError(f"{path}: {foreign}")
     if foreign := read_from_elsewhere(plain):
         raise ValueError(
@@ -126,7 +127,9 @@ def _migrate(config: DictConfig) -> None:
         del config.model["adam_lr"]
 
 
-def _unnamed(plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequence[Path], resume: bool) -> str | None:
+def _unnamed(
+    plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequence[Path], resume: bool, run_dir: Path
+) -> str | None:
     """What is wrong with the first `_target_` or key that no config file at hand names."""
     files = scan_config_files(folders)
     values = files.values | {(key, str(value)) for key, value in changes.items()}
@@ -140,14 +143,21 @@ def _unnamed(plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequenc
             if resume or group in ("data", "model"):
                 return f"{key} is no key of the config files; remove it there, or add --config-dir DIR if it is yours"
         # else a config from elsewhere could have a logger write or send to any place
-        elif resume and group in ("callbacks", "logger") and (key, str(value)) not in values and _is_place(key, value):
+        elif (
+            resume
+            and group in ("callbacks", "logger")
+            and (key, str(value)) not in values
+            and _is_place(key, value, run_dir)
+        ):
             return f"{key}={value}: a path or URL that no config file has; type {key}=... or add --config-dir DIR"
     return None
 
 
-def _is_place(key: str, value: Any) -> bool:
+def _is_place(key: str, value: Any, run_dir: Path) -> bool:
     if key in LIMITS or not isinstance(value, str) or _METRIC.fullmatch(value):
         return False
+    if "://" not in value and Path(value).resolve().is_relative_to(run_dir):
+        return False  # ${hydra:runtime.output_dir} in the user's config file
     return re.search(r"[/\\]", value) is not None
 
 

@@ -177,7 +177,7 @@ def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_p
     with pytest.raises(ValueError, match="start the runs one by one"):
         check(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
     (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=1,2']}}")
-    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already holds another sweep or runs, which are kept"):
+    with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already contains another sweep or runs"):
         check(["seed=1,2,3", f"hydra.sweep.dir={tmp_path}"], multirun=True)
     check(["seed=1,2", f"hydra.sweep.dir={tmp_path}"], multirun=True)  # the same one, which goes on
 
@@ -186,8 +186,8 @@ def test_a_sweep_of_several_processes_or_into_an_existing_sweep_is_refused(tmp_p
     ("typed", "words"),
     [
         ("seed=range(0,0)", "an empty list"),
-        ("optimizer.lr=1e-3,0.001", "0.001 stands there twice"),
-        ("model=ann,cnn,ann", "ann stands there twice"),
+        ("optimizer.lr=1e-3,0.001", "0.001 is listed twice"),
+        ("model=ann,cnn,ann", "ann is listed twice"),
         ("hydra/launcher=jobli", "did you mean hydra/launcher=joblib"),
         ("optimizer.lrs=1,2", "did you mean optimizer.lr"),
     ],
@@ -274,7 +274,7 @@ def test_a_value_out_of_range_in_a_config_file_is_refused(tmp_path):
 
 
 def test_a_config_folder_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="--config-dir=/nowhere: there is no such folder"):
+    with pytest.raises(ValueError, match="--config-dir=/nowhere: no such directory"):
         check([], config_dir="/nowhere")
 
 

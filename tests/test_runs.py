@@ -141,7 +141,7 @@ def test_evaluate_refuses_a_folder_that_is_no_run_in_one_line_without_torch(tmp_
 
 def test_evaluate_refuses_a_run_without_scores(tmp_path):
     run = Run(tmp_path)
-    run.claim({"status": "failed", "overrides": []}, OmegaConf.create({}))
+    run.claim({"status": "failed", "overrides": []}, OmegaConf.create({}), [])
     with pytest.raises(ValueError, match="has no scores, its status is failed"):
         evaluate([f"run={tmp_path}"])
 

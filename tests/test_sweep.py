@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from fmnist_lightning.evaluation.sweeps import draw_sweep
-from fmnist_lightning.sweep import Sweep, take_up
+from fmnist_lightning.runs import Run
+from fmnist_lightning.sweep import Sweep
 from fmnist_lightning.training import train
 
 GRID = ["model=ann", "optimizer.lr=1e30,3e-3", "seed=0,1"]
@@ -112,13 +112,13 @@ def test_a_job_gives_the_same_numbers_alone_and_last_in_a_sweep(made, sweep, com
 
 
 def test_the_same_sweep_again_makes_what_is_missing_and_keeps_the_rest(made, sweep):
-    (job(sweep.folder, 2) / "summary.json").write_text('{"status": "running", "seed": 1, "overrides": []}')
+    (job(sweep.folder, 2) / "summary.json").write_text('{"status": "runn')
     kept = job(sweep.folder, 3) / "summary.json"
     before = kept.stat().st_mtime_ns
     rows = {row["job"]: row for row in table(sweep.folder)}
     again = sweep(*GRID)
     assert again.returncode == 1
-    assert "job 3 was completed before and is kept" in again.stdout
+    assert "job 3 is already completed" in again.stdout
     assert kept.stat().st_mtime_ns == before
     for row in table(sweep.folder):
         assert [row[name] for name in NUMBERS] == [rows[row["job"]][name] for name in NUMBERS]
@@ -127,9 +127,9 @@ def test_the_same_sweep_again_makes_what_is_missing_and_keeps_the_rest(made, swe
 def test_another_sweep_into_its_folder_is_refused(made, sweep):
     answer = sweep("model=ann", "seed=0,1")
     assert answer.returncode == 1
-    assert "hydra.sweep.dir=grid: already holds another sweep" in answer.stderr
+    assert "hydra.sweep.dir=grid: already contains another sweep" in answer.stderr
     swapped = sweep(*GRID[::-1])  # would number the jobs otherwise
-    assert "hydra.sweep.dir=grid: already holds another sweep" in swapped.stderr
+    assert "hydra.sweep.dir=grid: already contains another sweep" in swapped.stderr
 
 
 def test_a_sweep_whose_completed_jobs_would_come_out_otherwise_is_not_gone_on_with(made, sweep):
@@ -142,17 +142,21 @@ def test_a_sweep_whose_completed_jobs_would_come_out_otherwise_is_not_gone_on_wi
     assert "code or configuration changed since 3_ann_lr0.003_seed1 was completed" in answer.stderr
 
 
-def test_a_completed_run_is_never_removed(made, sweep):
-    completed = job(sweep.folder, 3)
-    assert take_up(completed, ["other=overrides"]) is False
-    assert (completed / "predictions.csv").exists()
+def test_job_never_overwrites_a_run_of_another_configuration(made, sweep):
+    other = job(sweep.folder, 0) / ".hydra" / "config.yaml"
+    text = other.read_text()
+    other.write_text(text.replace("seed: 0", "seed: 7"))
+    answer = sweep(*GRID)
+    assert "contains a run of another configuration; not overwritten. Choose another hydra.sweep.dir" in answer.stderr
+    assert "seed: 7" in other.read_text()
+    other.write_text(text)
 
 
 def test_a_job_that_another_process_works_on_is_left_alone(made, sweep):
     unfinished = job(sweep.folder, 0)
-    with FileLock(unfinished.with_name(f".{unfinished.name}.lock")):
+    with Run(unfinished).locked():
         answer = sweep(*GRID)
-    assert "another process works on this run" in answer.stderr
+    assert "locked by another process" in answer.stderr
     assert json.loads((unfinished / "summary.json").read_text())["status"] == "failed"
 
 

@@ -129,7 +129,7 @@ def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
     assert pair.status in (0, 1)  # 0 if one was done before the other started
     refused = [line for line in pair.output.splitlines() if line.startswith("error: ")]
     assert len(refused) == pair.status
-    assert all("another process works on this run" in line for line in refused), pair.output
+    assert all("locked by another process" in line for line in refused), pair.output
     assert_same_result(Run(folder / "run"), expected)
 
 

@@ -324,7 +324,7 @@ def test_a_sweeps_own_files_from_elsewhere_are_told_and_run_nothing(victim, serv
         answer = serve(tmp_path, *sweep)
         assert answer.status == 1
         (line,) = answer.output.splitlines()
-        assert line.startswith("error: hydra.sweep.dir=sweep: already holds another sweep or runs, which are kept")
+        assert line.startswith("error: hydra.sweep.dir=sweep: already contains another sweep or runs; not overwritten")
     (folder / "multirun.yaml").write_text(json.dumps({"hydra": {"overrides": {"task": sweep[2:]}}}))
     run = Run(folder / "0_ann")
     run.write_summary(run.read_summary() | {"overrides": ["hydra.searchpath=[pkg://evil]"]})

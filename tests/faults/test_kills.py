@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from fmnist_lightning.files import sums_file
-from fmnist_lightning.resume import lock_of
 from fmnist_lightning.runs import Run
 from tests.faults.conftest import LONG, assert_same_result, scalars
 
@@ -206,10 +205,10 @@ def test_a_run_goes_on_by_whatever_name_leads_to_its_folder_and_once_at_a_time(u
     serve(folder, *typed, "trainer.max_epochs=2")
     (folder / "link").symlink_to("run")
     (folder / "below").mkdir()
-    with lock_of(folder / "run"):
+    with Run(folder / "run").locked():
         for name in ("run", "link", "below/../run", str(folder / "link")):
             refused = serve(folder, f"resume={name}", "trainer.max_epochs=4")
-            assert refused.output.startswith(f"error: resume={name}: another process works on this run")
+            assert refused.output == f"error: {(folder / 'run').resolve()}: locked by another process\n"
     again = serve(folder / "below", "resume=../link", "trainer.max_epochs=3")
     assert again.status == 0, again.output
     longer = [typed_ for typed_ in typed if not typed_.startswith(("trainer.max_epochs", "hydra.run.dir"))]

@@ -20,7 +20,7 @@ from fmnist_lightning.compose import CONFIG_NAME, Composer, composed, composer, 
 from fmnist_lightning.config_files import GROUPS
 from fmnist_lightning.folders import check_folder, check_subdirs, run_dir
 from fmnist_lightning.limits import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
-from fmnist_lightning.machine import check_machine
+from fmnist_lightning.machine import check_data_root, check_machine
 
 __all__ = ["CONFIG_NAME", "check", "check_composed", "composed", "read_arguments", "without_hydra"]
 
@@ -209,6 +209,7 @@ def _check_jobs(here: Composer, overrides: list[Override], typed: list[str], lau
             )
         if runs_here and cfg.resume in (None, "auto"):  # else the run has a configuration of its own
             check_machine(cfg.trainer, run_dir(cfg), launch.launcher)
+            check_data_root(cfg.data)
 
     checked_folder = False
     for choice in itertools.product(*group_options):

@@ -1,11 +1,38 @@
-"""Can this machine run what was asked for: its devices, as many processes, the cluster. No torch here."""
+"""Can this machine run what was asked for: its devices, processes, cluster, directory of the data. No torch here."""
 
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.devices import check_device, count_devices, num_gpus
 from fmnist_lightning.processes import check_processes
+
+
+def check_data_root(data: DictConfig) -> None:
+    """Rejects a data.root that is not a directory, or that holds no data and cannot be written.
+
+    Args:
+        data: of a composed configuration; a user's own may have no root.
+
+    Raises:
+        ValueError: naming data.root.
+    """
+    if "root" not in data:
+        return
+    root, folder = data.root, Path(data.root).expanduser()
+    try:
+        existing = next(path for path in [folder, *folder.absolute().parents] if os.path.lexists(path))
+        if not existing.is_dir():
+            raise ValueError(f"data.root={root}: {existing} is not a directory; choose another data.root")
+        places = ("*ubyte*", "FashionMNIST/raw/*ubyte*", "synthetic/*.npz")
+        if not any(next(folder.glob(place), None) for place in places):  # else nothing may have to be written
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+    except OSError as error:
+        raise ValueError(f"data.root={root}: cannot write there ({error.strerror}); choose another data.root") from None
 
 
 def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None) -> None:

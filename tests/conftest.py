@@ -27,6 +27,7 @@ if Path(os.environ.get(REAL_DATA, "")).is_dir() and os.environ.get(REAL_DATA):  
     os.environ[REAL_DATA] = str(Path(os.environ[REAL_DATA]).absolute())
 # several test processes share the cores; one thread each is faster, and the same sums in the same order
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["KERAS_HOME"] = "/nowhere"  # a developer's own Keras cache may hold the dataset
 
 TINY = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=64", "trainer.max_epochs=2"]
 
@@ -129,6 +130,11 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.delenv(archives.MIRROR_VARIABLE, raising=False)
     sums = {name: hashlib.md5((folder / name).read_bytes()).hexdigest() for name in archives.PUBLISHED_MD5}
     monkeypatch.setattr(archives, "PUBLISHED_MD5", sums)
+    unpacked = {
+        name.removesuffix(".gz"): hashlib.sha256(idx(array)).hexdigest()
+        for name, array in zip(sums, arrays, strict=True)
+    }
+    monkeypatch.setattr(archives, "UNPACKED_SHA256", unpacked)
     return folder
 
 

@@ -1,33 +1,33 @@
-"""The four official archives: where they are looked for, fetched from, and when they are trusted.
+"""The four official files: where they are looked for, fetched from, and how they are verified.
 
-An archive is trusted when its MD5 is the published one, each time it is read, and is unpacked into memory: no
-unpacked file exists that could be truncated, flipped or swapped unseen. Names, checksums and layout are torchvision's;
-its reader is not used, for it takes unpacked files alone, and believes them.
+They are accepted gzipped, as published, and unpacked, as torchvision leaves them. A checksum verifies each file each
+time it is read. Names, MD5 sums and layout are torchvision's; its reader verifies no unpacked file.
 """
 
-import gzip
 import hashlib
 import http.client
-import io
 import logging
-import math
 import os
-import zlib
 from pathlib import Path
 
-import numpy as np
-import torch
 from filelock import FileLock
 from torch import Tensor
 from torchvision.datasets import FashionMNIST
 
 from fmnist_lightning.data.download import download
+from fmnist_lightning.data.idx import read_idx
 from fmnist_lightning.files import write_whole
 
 CLASS_NAMES: tuple[str, ...] = tuple(FashionMNIST.classes)
 PUBLISHED_MD5: dict[str, str] = dict(FashionMNIST.resources)
+UNPACKED_SHA256: dict[str, str] = {  # of what is in the archives that have the published MD5 sums
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 MIRROR_VARIABLE = "FASHION_MNIST_MIRROR"
-LARGEST = 64 * 2**20  # bytes of an archive, and of what is in it: 26 and 47 million are the most
+LARGEST = 64 * 2**20  # bytes of a file, gzipped or not: 26 and 47 million are the most
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
     """Reads Fashion-MNIST, fetching first what is missing or damaged.
 
     Args:
-        root: the folder that holds the archives, itself or in `FashionMNIST/raw` (torchvision's layout).
+        root: the directory of the files, itself or with `FashionMNIST/raw` in it (torchvision's layout). Keras's cache
+            is looked through after it.
         mirrors: folders or http(s)/file URLs, tried in order after the environment's FASHION_MNIST_MIRROR.
 
     Returns:
@@ -61,11 +62,11 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
 
 
 def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    contents = {name: _trusted(root, name)[0] for name in PUBLISHED_MD5}
+    contents = {name: _find(root, name)[0] for name in PUBLISHED_MD5}
     missing = [name for name, content in contents.items() if content is None]
     if missing:
         contents |= _fetch(root, missing, mirrors)
-    arrays = [_unpack(name, content) for name, content in contents.items() if content is not None]
+    arrays = [read_idx(name, content, LARGEST) for name, content in contents.items() if content is not None]
     names = list(PUBLISHED_MD5)
     for i in (0, 2):
         images, labels = arrays[i : i + 2]
@@ -79,24 +80,31 @@ def _raw(root: Path) -> Path:
     return root / "FashionMNIST" / "raw"
 
 
-def _trusted(root: Path, name: str) -> tuple[bytes | None, str]:
-    """The published archive's bytes where root has it; else none, and what is wrong with what lies in its place."""
+def _keras_cache() -> Path:
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 - stays where there is no home
+    return Path(home) / "datasets" / "fashion-mnist"
+
+
+def _find(root: Path, archive: str) -> tuple[bytes | None, str]:
+    """The first verified copy of a file, gzipped or unpacked; else None, and what is wrong with each copy."""
     faults: list[str] = []
-    for path in (_raw(root) / name, root / name):
-        if path.is_symlink() or path.exists():  # a link to nowhere is there too, and never quietly passed over
-            try:
-                return _read(path, name), ""
-            except ValueError as error:
-                log.warning("%s; it is not used", error)
-                faults.append(str(error))
+    for folder in (_raw(root), root, _keras_cache()):
+        for name in (archive, archive.removesuffix(".gz")):
+            path = folder / name
+            if path.is_symlink() or path.exists():  # a dangling link exists too, and is reported
+                try:
+                    return _read(path, archive), ""
+                except ValueError as error:
+                    log.warning("%s; it is not used", error)
+                    faults.append(str(error))
     return None, "; ".join(faults)
 
 
-def _read(path: Path, name: str) -> bytes:
-    """The archive's bytes.
+def _read(path: Path, archive: str) -> bytes:
+    """The content of an archive, or of the same file unpacked.
 
     Raises:
-        ValueError: it is not the published one, or cannot be read.
+        ValueError: it is not the published file, or cannot be read.
     """
     if not path.is_file():  # a folder, a pipe, a link to nowhere or to itself
         raise ValueError(f"{path} is not the published archive but no file at all")
@@ -108,42 +116,18 @@ def _read(path: Path, name: str) -> bytes:
             content = file.read(size)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    if _md5(content) != PUBLISHED_MD5[name]:
-        raise ValueError(
-            f"{path} is not the published archive: it has MD5 {_md5(content)}, published is {PUBLISHED_MD5[name]}"
-        )
+    if path.name == archive:
+        algorithm, actual, expected = "MD5", _md5(content), PUBLISHED_MD5[archive]
+    else:
+        algorithm, actual, expected = "SHA-256", hashlib.sha256(content).hexdigest(), UNPACKED_SHA256[path.name]
+    if actual != expected:
+        what = "archive" if path.name == archive else "archive's content"
+        raise ValueError(f"{path} is not the published {what}: it has {algorithm} {actual}, published is {expected}")
     return content
 
 
 def _md5(content: bytes | bytearray) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def _unpack(name: str, content: bytes) -> Tensor:
-    """The array in an idx file: two zero bytes, type 8 (uint8), the number of sizes, the sizes, the values.
-
-    Raises:
-        ValueError: the file is something else, or unpacks to more than any of the dataset.
-    """
-    try:
-        plain = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{name}: cannot be unpacked: {error}") from error
-    if len(plain) > LARGEST:
-        raise ValueError(f"{name}: unpacks to more than {LARGEST} bytes, which no file of the dataset does")
-    rank = 3 if "images" in name else 1
-    header = 4 + 4 * rank
-    named = plain[:4] == bytes([0, 0, 8, rank]) and len(plain) >= header
-    sizes = np.frombuffer(plain, dtype=">i4", count=rank, offset=4).tolist() if named else []
-    if not named or min(sizes) < 1 or math.prod(sizes) != len(plain) - header:
-        raise ValueError(f"{name}: no idx file of {rank} sizes and as many bytes as they say")
-    values = np.frombuffer(plain, dtype=np.uint8, offset=header)
-    if rank == 3 and sizes[1:] != [28, 28]:
-        raise ValueError(f"{name}: images of {sizes[1]} x {sizes[2]}, where the dataset has 28 x 28")
-    if rank == 1 and values.max() > 9:
-        raise ValueError(f"{name}: a label of {values.max()}, where the dataset has 0 to 9")
-    # numpy says MemoryError where torch has a RuntimeError
-    return torch.from_numpy(values.reshape(sizes).copy() if rank == 3 else values.astype(np.int64))
 
 
 def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
@@ -153,7 +137,7 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
     with FileLock(raw / ".lock"):
         contents: dict[str, bytes] = {}
         for name in names:
-            content, faults = _trusted(root, name)  # another process may have fetched it meanwhile
+            content, faults = _find(root, name)  # another process may have fetched it meanwhile
             refusals: list[str] = []
             for mirror in mirrors:
                 if content is not None:
@@ -192,7 +176,7 @@ def _explain(root: Path, faults: str, refusals: list[str]) -> Exception:
             f"Delete it or set {MIRROR_VARIABLE} to a folder or URL that holds the four archives"
         )
     return UnreachableError(
-        f"Fashion-MNIST is not in {_raw(root)}, and no mirror has it. Put {', '.join(PUBLISHED_MD5)} there, "
-        f"or set {MIRROR_VARIABLE} to a folder or URL that holds them, or train on drawn garments with "
-        f"data=synthetic. Mirrors: {tried}"
+        f"Fashion-MNIST is not in {_raw(root)}, {root} or {_keras_cache()}, and no mirror has it. Put "
+        f"{', '.join(PUBLISHED_MD5)} (gzipped or unpacked) there, or set {MIRROR_VARIABLE} to a directory or URL of "
+        f"the archives, or train on synthetic images with data=synthetic. Mirrors: {tried}"
     )

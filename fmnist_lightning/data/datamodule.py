@@ -124,7 +124,15 @@ class FashionMNISTData(pl.LightningDataModule):
                 if self.source != "auto":
                     raise
                 print(f"\n*** {error}\n*** TRAINING ON {SYNTHETIC.upper()} INSTEAD ***\n", flush=True)
-        return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
+            except OSError as error:
+                raise self._unusable(error) from error
+        try:
+            return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> OSError:
+        return OSError(error.errno, f"data.root={self.root}: {error.strerror or error}", error.filename)
 
     def train_dataloader(self) -> BatchLoader:
         """Batches in an order that changes with the epoch; on several devices each takes its share."""

@@ -39,15 +39,17 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
     """
     folder = Path(root) / "synthetic"
     path = folder / f"garments-v{VERSION}-{num_train}-{num_test}-seed0.npz"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        drawn = _read(path, num_train, num_test)
-        if drawn is None:
-            log.warning("drawing %d garments into %s, once", num_train + num_test, path)
-            drawn = (*draw(num_train, seed=0), *draw(num_test, seed=1))
-            content = io.BytesIO()
-            np.savez(content, *drawn)
-            write_whole(path, content.getvalue())
+    drawn = _read(path, num_train, num_test)  # also where nothing can be written
+    if drawn is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            drawn = _read(path, num_train, num_test)  # another process may have drawn them
+            if drawn is None:
+                log.warning("drawing %d synthetic images into %s, once", num_train + num_test, path)
+                drawn = (*draw(num_train, seed=0), *draw(num_test, seed=1))
+                content = io.BytesIO()
+                np.savez(content, *drawn)
+                write_whole(path, content.getvalue())
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, drawn)
     return train_images, train_labels, test_images, test_labels
 

@@ -1,5 +1,6 @@
 """The archives in the real file format, small, and the real ones."""
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -76,6 +77,55 @@ def test_auto_draws_garments_only_where_the_dataset_is_out_of_reach(mirror, tmp_
     (tmp_path / "near" / "FashionMNIST" / "raw" / NAMES[0]).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="not the published archive"):  # never quietly replaced by drawings
         FashionMNISTData("auto", root=str(tmp_path / "near"), mirrors=[]).setup()
+
+
+def unpack(mirror: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in NAMES:
+        (folder / name.removesuffix(".gz")).write_bytes(gzip.decompress((mirror / name).read_bytes()))
+
+
+@pytest.mark.parametrize("place", ["data", "data/FashionMNIST/raw", "keras/datasets/fashion-mnist"])
+@pytest.mark.parametrize("form", ["gzipped", "unpacked"])
+def test_every_form_on_disk_is_read_in_place(form, place, mirror, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    folder = tmp_path / place
+    shutil.copytree(mirror, folder) if form == "gzipped" else unpack(mirror, folder)
+    before = sorted(tmp_path.rglob("*"))
+    read = archives.load(tmp_path / "data", [])
+    assert all(torch.equal(a, b) for a, b in zip(read, archives.load(mirror, []), strict=True))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_damaged_unpacked_file_is_rejected_by_name(mirror, tmp_path):
+    unpack(mirror, tmp_path / "data")
+    path = tmp_path / "data" / NAMES[0].removesuffix(".gz")
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:99] + bytes([content[99] ^ 1]) + content[100:], b"", content + b"0"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{path} is not the published archive's content: it has SHA-256"):
+            archives.load(tmp_path / "data", [])
+        assert path.read_bytes() == damaged
+
+
+def test_intact_copy_is_used_instead_of_a_damaged_one(mirror, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    unpack(mirror, tmp_path / "keras" / "datasets" / "fashion-mnist")
+    damaged = tmp_path / "data" / NAMES[0]
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"damaged")
+    assert torch.equal(archives.load(tmp_path / "data", [])[0], archives.load(mirror, [])[0])
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{damaged} is not the published archive")
+
+
+@pytest.mark.real_data
+def test_real_unpacked_files_are_verified_by_their_checksums(tmp_path):
+    mirror = Path(os.environ[archives.MIRROR_VARIABLE])
+    unpack(mirror, tmp_path / "raw")
+    unpacked, packed = archives.load(tmp_path / "raw", []), archives.load(mirror, [])
+    assert all(torch.equal(a, b) for a, b in zip(unpacked, packed, strict=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
 @pytest.mark.real_data

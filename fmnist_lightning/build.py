@@ -26,6 +26,7 @@ from fmnist_lightning.models import Classifier
 from fmnist_lightning.monitored import resolve_mode, wrong_mode
 from fmnist_lightning.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
 from fmnist_lightning.runs import Run
+from fmnist_lightning.validation import ValidateEveryEpoch
 
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without
@@ -71,7 +72,8 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any, run_ids: Mapping[st
     """
     if contradiction := wrong_mode(cfg.callbacks):
         raise ValueError(contradiction)
-    callbacks = [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
+    callbacks = [ValidateEveryEpoch()]
+    callbacks += [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())

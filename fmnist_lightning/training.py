@@ -36,7 +36,6 @@ from fmnist_lightning.runs import Run
 from fmnist_lightning.status import RunStatus
 from fmnist_lightning.stopping import StopOnDivergence, StopOnSignal
 from fmnist_lightning.training_state import ProcessState, is_dev_run, newest_checkpoint, rows_of
-from fmnist_lightning.validation import ValidateEveryEpoch
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +225,6 @@ def fit(
     Raises:
         FloatingPointError: the loss diverged.
     """
-    trainer.callbacks[:0] = [ValidateEveryEpoch()]  # type: ignore[attr-defined]
     trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
     with quiet():
         # the garbage collector need not walk the million objects of the libraries again and again: a tenth of an

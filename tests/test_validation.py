@@ -18,6 +18,7 @@ ANN = ["model=ann", "model.hidden=[16]", "~callbacks.early_stopping", "logger=no
         ("max_steps=5", [5]),
         ("accumulate_grad_batches=2", [3, 6]),
         ("min_epochs=2", [5, 10]),
+        ("overfit_batches=2", [2, 4]),
     ],
 )
 def test_a_rows_validation_is_of_the_epochs_last_weights(argument, steps, composed, tmp_path, tiny):

@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
 
 
-class BatchIndices(Sampler[Tensor]):
+class BatchIndices(DistributedSampler[Any], SequentialSampler):
     """One tensor of indices per batch.
+
+    Lightning replaces other samplers: on several devices by default if it is no DistributedSampler, and under
+    overfit_batches if it is no SequentialSampler.
 
     Args:
         num_images: images to share out.
@@ -34,7 +37,7 @@ class BatchIndices(Sampler[Tensor]):
         world_size: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
+        self.num_images, self.batch_size, self.order_seed, self.device = num_images, batch_size, seed, device
         self.rank, self.world_size, self.epoch = rank, world_size, 0
         self.start = self.position = 0  # batches that the next epoch leaves out; that this one has given
 
@@ -43,15 +46,15 @@ class BatchIndices(Sampler[Tensor]):
         self.epoch = epoch
 
     def _share(self) -> range:
-        even = self.num_images - self.num_images % self.world_size if self.seed is not None else self.num_images
+        even = self.num_images - self.num_images % self.world_size if self.order_seed is not None else self.num_images
         return range(self.rank, even, self.world_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
+    def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
+        if self.order_seed is None:
             order = torch.arange(self.num_images)
         else:
             # numpy mixes both numbers in full; torch's CPU generator keeps the low 32 bits of a seed
-            order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(self.num_images))
+            order = torch.from_numpy(np.random.default_rng([self.order_seed, self.epoch]).permutation(self.num_images))
         share = self._share()
         order = order[share.start : share.stop : share.step].to(self.device)
         start, self.start = self.start, 0
@@ -62,7 +65,7 @@ class BatchIndices(Sampler[Tensor]):
 
     def __len__(self) -> int:
         whole, left_over = divmod(len(self._share()), self.batch_size)
-        joins = self.seed is not None and left_over == 1 and whole > 0
+        joins = self.order_seed is not None and left_over == 1 and whole > 0
         return whole + (left_over > 0 and not joins)
 
 

@@ -147,6 +147,8 @@ class FashionMNISTData(pl.LightningDataModule):
         return self._loader("test")
 
     def _loader(self, stage: str, shuffle: bool = False) -> BatchLoader:
+        if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            shuffle = False  # the same batches in every epoch
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # on a GPU all images, 47 MB, and an epoch's order go there once: no step copies, none waits
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

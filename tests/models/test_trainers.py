@@ -79,6 +79,7 @@ ARGUMENTS = [
     ({"accumulate_grad_batches": 2}, 2, 2),
     ({"accumulate_grad_batches": 2, "val_check_interval": 0.6}, 2, 2),
     ({"gradient_clip_val": 0.5}, 2, 2),
+    ({"overfit_batches": 2}, 2, 2),
     ({"fast_dev_run": 2}, 1, 1),
 ]
 
@@ -92,6 +93,25 @@ def test_logged_means_are_those_of_the_epochs_images(arguments, train_epochs, va
     loss, correct, num_images = expected.totals["train"].tolist()
     assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss / num_images, rel=1e-5)
     assert trainer.callback_metrics["train/accuracy"].item() == pytest.approx(correct / num_images)
+
+
+def test_overfit_batches_trains_on_the_same_images_in_every_epoch(tiny):
+    class Seen(pl.Callback):
+        epochs: list[list[torch.Tensor]]
+
+        def on_fit_start(self, *args):
+            self.epochs = []
+
+        def on_train_epoch_start(self, *args):
+            self.epochs.append([])
+
+        def on_train_batch_start(self, trainer, model, batch, batch_idx):
+            self.epochs[-1].append(batch[0])
+
+    seen = Seen()
+    trainer_of(callbacks=[seen], overfit_batches=2).fit(ANN(hidden=(8,)), datamodule=tiny)
+    assert torch.equal(torch.cat(seen.epochs[0]), torch.cat(seen.epochs[1]))
+    assert len(torch.cat(seen.epochs[0])) == 128
 
 
 def test_validation_and_test_before_and_between_fits_do_not_mix(tiny):

@@ -139,8 +139,7 @@ LIMITS: dict[str, Limit] = {
     ),
     "trainer.profiler": _one_of(None, "simple", "advanced", "pytorch"),
     "trainer.val_check_interval": Limit(
-        "a share of an epoch above 0.0 and up to 1.0, a whole number of batches, at least 1, or a time DD:HH:MM:SS",
-        lambda v: _BATCHES.holds(v) or v is None or isinstance(v, str | dict),
+        "a share of an epoch above 0.0 and up to 1.0, or a whole number of batches, at least 1", _BATCHES.holds
     ),
     "logger.tensorboard.name": _IN_THE_RUN_FOLDER,
     "logger.tensorboard.version": _IN_THE_RUN_FOLDER,

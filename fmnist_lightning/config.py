@@ -18,9 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.compose import CONFIG_NAME, Composer, composed, composer, without_hydra
 from fmnist_lightning.config_files import GROUPS
+from fmnist_lightning.extras import check_loggers
 from fmnist_lightning.folders import check_folder, check_subdirs, run_dir
 from fmnist_lightning.limits import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
 from fmnist_lightning.machine import check_data_root, check_machine
+from fmnist_lightning.other_templates import equivalent
+from fmnist_lightning.trainer_arguments import check_trainer, check_trainer_argument, is_trainer_argument
 
 __all__ = ["CONFIG_NAME", "check", "check_composed", "composed", "read_arguments", "without_hydra"]
 
@@ -98,8 +101,9 @@ def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
         omegaconf.errors.OmegaConfBaseException: an interpolation that leads nowhere.
     """
     keys = keys_of(cfg)
-    if known is not None and (added := sorted(key for key in set(keys) - known if key[:6] != "hydra.")):
-        raise ValueError(f"{added[0]}: no such key")
+    added = sorted(set(keys) - known) if known is not None else []
+    if unknown := [key for key in added if key[:6] != "hydra." and not is_trainer_argument(key)]:
+        raise ValueError(f"{unknown[0]}: no such key")
     OmegaConf.to_container(without_hydra(cfg), resolve=True)
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg.get(group)):
@@ -107,6 +111,8 @@ def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
     for key in NEEDED:
         if OmegaConf.select(cfg, key) is None:
             raise ValueError(f"{key}: missing from the configuration, and no run is complete without it")
+    check_trainer(cfg.trainer)
+    check_loggers(cfg.logger)
     if violation := beyond_limits(cfg):
         raise ValueError(violation)
     if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
@@ -288,6 +294,8 @@ def _check_one_option(group: str, option: str, options: list[str], typed: str) -
     if option not in options:
         near = difflib.get_close_matches(option, options, n=1)
         hint = f"; did you mean {group}={near[0]}?" if near else ""
+        other = equivalent(f"{group}={option}", option)
+        hint = f"; {other}" if other else hint
         raise ValueError(f"{group}={option}: allowed are {', '.join(options) or 'none'}{hint}")
 
 
@@ -302,6 +310,12 @@ def _check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], overri
     key, typed = override.key_or_group, override.input_line
     if key.startswith("hydra.") and (override.is_add() or override.is_force_add()):
         return  # Hydra's own schema says which keys it takes
+    if key not in keys and key.startswith("trainer.") and not override.is_delete():
+        for value in _values(override):
+            check_trainer_argument(key.removeprefix("trainer."), value)
+        if not (override.is_add() or override.is_force_add()):
+            raise ValueError(f"{typed}: not in the configuration yet; type +{typed}")
+        return
     if key not in keys or key.rpartition(".")[2].startswith("_"):
         raise ValueError(f"{typed}: {_unknown(key, override, keys, loader)}")
     if override.is_delete() and (key in NEEDED or not re.fullmatch(r"(callbacks|logger)\.\w+", key)):
@@ -318,6 +332,8 @@ def _check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], overri
 
 def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader) -> str:
     """Why key is rejected, with the nearest name and the names beside it."""
+    if other := equivalent(key, override.get_value_string() if "=" in (override.input_line or "") else "VALUE"):
+        return f"no such group or key; {other}"
     groups = _groups(loader)
     parent, _, name = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == parent]

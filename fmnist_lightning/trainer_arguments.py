@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from fmnist_lightning.config_files import CONF
 from fmnist_lightning.limits import LIMITS, spelling
 
 # what this package passes to the Trainer itself, or what has no effect here; and what to do instead
@@ -59,7 +62,8 @@ def check_trainer_argument(name: str, value: Any) -> None:
     types = trainer_arguments()
     if name not in types:
         near = difflib.get_close_matches(name, types.keys() - REFUSED.keys(), n=1)
-        hint = f"; did you mean +trainer.{near[0]}?" if near else ""
+        in_conf = yaml.safe_load((CONF / "trainer" / "default.yaml").read_text())
+        hint = f"; did you mean {'' if near[0] in in_conf else '+'}trainer.{near[0]}?" if near else ""
         raise ValueError(f"trainer.{name}: lightning.Trainer has no such argument{hint}")
     if name in REFUSED:
         raise ValueError(f"trainer.{name}: set by fmnist_lightning; {REFUSED[name]}")

@@ -133,7 +133,6 @@ def test_failing_logger_is_asked_once_and_loses_nothing(resumed):
     assert resumed.read_summary()["status"] == "completed"
 
 
-@pytest.mark.skip(reason="until the command line checks it")
 def test_logger_that_is_not_installed_is_rejected_with_its_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for name in ("mlflow", "wandb"):

@@ -21,7 +21,7 @@ from fmnist_lightning.compose import CONFIG_NAME, composer
 from fmnist_lightning.config import check, check_composed
 from fmnist_lightning.config_files import CONF, add_to_path, user_folders
 from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.environment import command_environment
+from fmnist_lightning.environment import command_environment, tolerate_streams
 from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
 from fmnist_lightning.folders import reject_existing_run
 from fmnist_lightning.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
@@ -119,6 +119,7 @@ def _show_sweep(sweep: Sweep) -> int:
 @hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")
 def _run(cfg: DictConfig) -> None:
     """One run. A failure is reported in one line; its traceback is in the run's log."""
+    tolerate_streams()  # a launcher's process has its own
     settings = HydraConfig.get()
     run, overrides, folders = Run(settings.runtime.output_dir), list(settings.overrides.task), user_folders(settings)
     add_to_path(folders)  # here: a process that Lightning or a launcher starts runs this, too

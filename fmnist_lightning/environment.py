@@ -18,8 +18,7 @@ def command_environment() -> Iterator[None]:
     A terminal that lacks a character shows its escape sequence. Output that cannot be written is dropped, so that it
     never ends a run, and the command exits with 1 and says so at its end.
     """
-    sys.stdout, output = _tolerant(sys.stdout, 1)
-    sys.stderr, _ = _tolerant(sys.stderr, 2)
+    output = tolerate_streams()
     if output:  # the processes that this one starts do the same
         os.environ["PYTHONIOENCODING"] = f"{sys.stdout.encoding}:backslashreplace"
     _ignore_variables()
@@ -31,6 +30,17 @@ def command_environment() -> Iterator[None]:
     sys.stdout.flush()
     if output and output.error:
         sys.exit(f"error: standard output: cannot be written ({output.error.strerror}); files on disk are not affected")
+
+
+def tolerate_streams() -> "_Output | None":
+    """Has the standard streams drop what cannot be written, also in a process that a launcher started.
+
+    Returns:
+        Standard output, which keeps the first error; None where it is not this process's own.
+    """
+    sys.stdout, output = _tolerant(sys.stdout, 1)
+    sys.stderr, _ = _tolerant(sys.stderr, 2)
+    return output
 
 
 def _ignore_variables() -> None:

@@ -96,12 +96,13 @@ def test_no_trainer_argument_is_read_from_the_environment(composed, reference, t
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 def test_unwritable_standard_output_is_reported_and_loses_no_run(tiny_overrides, reference, tmp_path):
-    typed = [sys.executable, "-m", "fmnist_lightning", "model=ann", *tiny_overrides, "hydra.run.dir=run"]
-    with Path("/dev/full").open("w") as full:
+    sweep = ["-m", "seed=0", "hydra/launcher=joblib", "hydra.sweep.dir=.", "hydra.sweep.subdir=run"]
+    typed = [sys.executable, "-m", "fmnist_lightning", "model=ann", *tiny_overrides, *sweep]
+    with Path("/dev/full").open("w") as full:  # also of the process that the launcher starts
         answer = subprocess.run(typed, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
-    assert line.startswith("error: standard output: cannot be written (")
+    assert line.startswith("error: standard output: cannot be written (No space left on device)")
     assert results(Run(tmp_path / "run")) == results(reference)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "completed"
 

@@ -149,10 +149,12 @@ class StopOnDivergence(Callback):
         self.losses = []
         first = next((i for i, loss in enumerate(losses) if not loss < DIVERGED), None)
         if trainer.strategy.reduce_boolean_decision(first is not None, all=False):
-            step = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 2 - len(losses)
             where = "the loss diverged in another process"
             if first is not None:
-                where = f"the loss is {losses[first]:g} at step {step + first}, in epoch {trainer.current_epoch + 1}"
+                window = trainer.accumulate_grad_batches
+                steps_per_epoch = -(-int(trainer.num_training_batches) // window)
+                step = trainer.current_epoch * steps_per_epoch + (batch_idx + 1 - len(losses) + first) // window + 1
+                where = f"the loss is {losses[first]:g} at step {step}, in epoch {trainer.current_epoch + 1}"
             raise FloatingPointError(_advice(trainer, where))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -135,7 +135,9 @@ def _unnamed(
     values = files.values | {(key, str(value)) for key, value in changes.items()}
     for key, value, _ in walk(plain):
         foreign = key.endswith("_target_") and (key, str(value)) not in files.values
-        if foreign and (resume or (key, str(value)) not in FORMER):
+        if foreign and resume and (key, str(value)) in FORMER:
+            return f"{key}={value}: of version 0.1.0 or earlier; resume the run with that version, or only evaluate it"
+        if foreign and (key, str(value)) not in FORMER:
             return f"{key}={value}: no config file names it; if it is your own code, add --config-dir DIR"
     for key, value, _ in walk(plain):
         group = key.partition(".")[0]

@@ -94,6 +94,13 @@ def test_a_loss_that_diverges_ends_the_run_in_its_epoch_and_says_where_and_what_
     assert not Run(tmp_path).best_checkpoint.exists()
 
 
+@pytest.mark.parametrize(("batches", "step"), [(1, 2), (2, 2), (4, 2)])
+def test_a_diverged_loss_names_its_optimizer_step_under_accumulation(batches, step, composed, tmp_path):
+    accumulate = f"trainer.accumulate_grad_batches={batches}"  # the first step, of any window, makes the weights huge
+    summary = run(composed, tmp_path, "optimizer=sgd", "optimizer.lr=1e30", "model.batch_norm=false", accumulate)
+    assert f"at step {step}, in epoch 1" in summary["error"]
+
+
 def test_weights_that_the_last_step_of_an_epoch_spoils_are_never_the_best(composed, tmp_path, monkeypatch):
     validation_step = ANN.validation_step
 

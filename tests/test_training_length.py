@@ -61,7 +61,10 @@ def test_a_run_that_trained_all_epochs_trains_longer_with_more_epochs_only(compo
     with pytest.raises(ValueError, match=r"trainer\.max_epochs=1: must be at least 2"):
         stored_config(run, ["trainer.max_epochs=1"])
     assert stored_config(run, ["trainer.max_epochs=3"]).trainer.max_epochs == 3
-    text = run.config_file.read_text()
-    run.config_file.write_text(text.replace("early_stopping:", "early_stopping_2:"))
-    with pytest.raises(ValueError, match=r"early_stopping"):
-        stored_config(run, ["callbacks.early_stopping.patience=9"])
+
+
+def test_patience_of_a_run_without_early_stopping_is_rejected(composed, tmp_path):
+    run = Run(tmp_path)
+    train(composed(*ANN, "~callbacks.early_stopping", "trainer.max_epochs=1"), run.folder, [])
+    with pytest.raises(ValueError, match="patience=9: the run has no early stopping"):
+        stored_config(run, ["callbacks.early_stopping.patience=9", "trainer.max_epochs=2"])

@@ -4,7 +4,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from fmnist_lightning.build import build_model
-from fmnist_lightning.config import CONF
+from fmnist_lightning.config_files import CONF
 from fmnist_lightning.models import one_cycle
 from fmnist_lightning.training import train
 

@@ -24,10 +24,10 @@ CROP_PADDING = 2  # pixels on each side before the random crop
 
 
 class FashionMNISTData(pl.LightningDataModule):
-    """Fashion-MNIST, or drawn garments in its place, split into train, val and test.
+    """Fashion-MNIST, or synthetic images in its place, split into train, val and test.
 
     Args:
-        source: `fashion_mnist`, `synthetic`, or `auto`: the drawn garments where the dataset is out of reach.
+        source: `fashion_mnist`, `synthetic`, or `auto`: the synthetic images where the dataset is out of reach.
         root: folder of the archives, and of what is fetched or drawn.
         mirrors: folders or URLs that hold the archives, tried after the environment's FASHION_MNIST_MIRROR.
         batch_size: images per step and device.

@@ -127,7 +127,7 @@ class Pictures:
                 place = (left, left + side, top + side, top)
                 axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255, extent=place)
                 true, instead = class_names[int(labels[index])], class_names[int(predicted)]
-                words = f"#{index} {true}\ntaken for\n{instead} {share:.0%}"
+                words = f"#{index} {true}\npredicted as\n{instead} {share:.0%}"
                 axes.text(left + side / 2, top - 1, words, ha="center", va="bottom", fontsize=7.5, in_layout=False)
             axes.set(xlim=(0, columns * width), ylim=(num_rows * height - 0.4 * side, -0.4 * side))
             axes.set_axis_off()

@@ -33,7 +33,7 @@ def print_scores(scores: Mapping[str, Any], class_names: Sequence[str], console:
     table = Table(title="Most confused", title_justify="left")
     for column, justify in (
         ("true class", "left"),
-        ("taken for", "left"),
+        ("predicted as", "left"),
         ("images", "right"),
         ("share", "right"),
     ):

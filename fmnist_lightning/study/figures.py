@@ -133,7 +133,7 @@ class StudyPictures(Pictures):
                     axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255)
                     axes.set_xlabel(f"#{index}", fontsize=7)
                 words = (
-                    f"{class_names[pair.true]}\ntaken for\n{class_names[pair.instead]}\n{pair.num_images:.0f} images"
+                    f"{class_names[pair.true]}\npredicted as\n{class_names[pair.instead]}\n{pair.num_images:.0f} images"
                 )
                 row[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8)
             return self.to_png(figure)

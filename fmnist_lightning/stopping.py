@@ -24,9 +24,9 @@ DIVERGED = 1e6  # nats of cross-entropy, from which training does not recover; c
 class StopOnSignal(Callback):
     """Stops a run at SIGINT, SIGTERM or SIGUSR1.
 
-    Before training the handler raises `Interrupted`, for a download may take minutes. From then on it only sets a flag:
-    training checks it after each batch, and stops there with a checkpoint from which the run resumes; the steps after
-    training check it in between. So no exception is raised within compiled code or where a library would swallow it.
+    The handler sets a flag: training checks it after each batch, and stops there with a checkpoint from which the run
+    resumes; the steps after training check it in between. So no exception is raised within compiled code or where a
+    library would swallow it. Only while a run is prepared does the handler raise, for a download may take minutes.
 
     A second Ctrl-C terminates the process at once. A second SIGTERM or SIGUSR1 changes nothing: schedulers send
     several, and the first one is being handled.
@@ -37,7 +37,7 @@ class StopOnSignal(Callback):
     def __init__(self) -> None:
         self.stop_signal = 0  # received by this process, or by another one of the run
         self._received_at: float | None = None  # monotonic time of this process's first signal
-        self._deferred = False
+        self._deferred = True
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -62,6 +62,11 @@ class StopOnSignal(Callback):
         self.stop_signal = number
         if not self._deferred:
             raise Interrupted(number)
+
+    def raise_at_once(self) -> None:
+        """From here on the handler raises; raises if a signal arrived before."""
+        self._deferred = False
+        self.raise_if_signalled()
 
     def defer(self) -> None:
         """From here on signals only set the flag; raises if one arrived before and its exception was swallowed."""

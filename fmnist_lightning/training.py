@@ -78,6 +78,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
     with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
         if not resume:
             status.claim(cfg, overrides)
+        signals.raise_at_once()
         prepared = _prepare(cfg, run, previous, resume)
         data, trainer = prepared.data, prepared.trainer
         status.summary |= _describe(prepared, previous, overrides, resume) | {"partial": _partial(cfg, data, trainer)}

@@ -377,6 +377,19 @@ def test_signal_after_training_stops_the_run_at_the_next_step(owner, name, compo
     assert train(composed("model=ann", "model.hidden=[16]"), tmp_path, [], resume=True)["status"] == "completed"
 
 
+def test_signal_while_a_run_claims_its_directory_is_recorded(composed, tmp_path, monkeypatch):
+    claim = Run.claim
+
+    def signalled(self, *arguments):
+        signal.raise_signal(signal.SIGTERM)
+        claim(self, *arguments)
+
+    monkeypatch.setattr(Run, "claim", signalled)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run(composed, tmp_path)
+    assert Run(tmp_path).read_summary()["status"] == "interrupted"
+
+
 def test_sigterm_while_a_run_stopped_by_ctrl_c_is_reported_stops_the_report(composed, tmp_path, monkeypatch):
     forward = ANN.forward
 
@@ -411,7 +424,6 @@ def test_signal_during_the_agreement_of_several_processes_stops_them_after_the_n
     strategy = SimpleNamespace(root_device="cpu", reduce=reduce)
     trainer = SimpleNamespace(world_size=2, strategy=strategy)
     with StopOnSignal() as signals:
-        signals.defer()
         signals.on_train_epoch_start(trainer, None)
         with pytest.raises(Interrupted, match="SIGTERM"):
             signals.on_train_epoch_start(trainer, None)

@@ -22,6 +22,7 @@ from fmnist_lightning.runs import Run
 
 MLFLOW_STORE = "sqlite:///outputs/mlflow.db"
 PROJECT = "fmnist_lightning"
+_FAILED = "failed_with"  # attribute of a logger: the error, once it has failed
 _GUARDED = ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint")
 
 
@@ -51,6 +52,7 @@ def build_loggers(cfg: DictConfig, run: Run, run_ids: Mapping[str, str]) -> list
 def _mlflow_defaults(node: DictConfig, run: Run, run_id: str | None) -> dict[str, Any]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that an experiment is new
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each retry
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -134,6 +136,7 @@ def start_loggers(
 def _guard(logger: Logger, name: str) -> None:
     """Has a logger that fails once do nothing from then on: a run is not lost with its server."""
     failed: list[Exception] = []
+    setattr(logger, _FAILED, failed)
 
     def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -172,6 +175,8 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
     scores["best/monitored"] = summary["monitored"]["value"]
     logger.log_metrics(scores, step=summary["best_epoch"])
     logger.save()
+    if getattr(logger, _FAILED, []):
+        return
     try:
         if isinstance(logger, MLFlowLogger):
             logger.experiment.log_artifacts(str(logger.run_id), str(run.report), "report")

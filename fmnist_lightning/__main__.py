@@ -57,7 +57,7 @@ def main() -> None:
         try:
             _run()
         finally:
-            unfinished = _show_sweep(Sweep(WatchSweep.folder)) if WatchSweep.folder else 0
+            unfinished = _show_sweep(Sweep(WatchSweep.folder), _options(arguments)) if WatchSweep.folder else 0
     if _failed or unfinished:
         sys.exit(1)
 
@@ -105,7 +105,15 @@ def _resumed(cfg: DictConfig, overrides: list[str], held: ExitStack) -> list[str
     return overrides
 
 
-def _show_sweep(sweep: Sweep) -> int:
+def _options(arguments: Namespace) -> list[str]:
+    """What the command of a single run needs to find the config files of a sweep."""
+    options = [("--config-dir", arguments.config_dir), ("--config-name", arguments.config_name)]
+    found = [word for option, value in options if value for word in (option, value)]
+    found += [typed for typed in arguments.overrides if typed.startswith("hydra.searchpath=")]
+    return found if arguments.multirun else [*found, "hydra.mode=RUN"]  # a config file asks for a multirun
+
+
+def _show_sweep(sweep: Sweep, options: list[str]) -> int:
     """Prints how the sweep ended; how many jobs were not completed, or 1 where its table cannot be written."""
     unwritten = 0
     try:
@@ -113,7 +121,7 @@ def _show_sweep(sweep: Sweep) -> int:
     except OSError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         unwritten = 1
-    return sweep.show() or unwritten
+    return sweep.show(options) or unwritten
 
 
 @hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")

@@ -53,8 +53,11 @@ class Sweep:
             if picture := draw_sweep(rows, varied(rows), warnings_of(rows)):
                 write_whole(self.folder / "sweep.png", picture)
 
-    def show(self) -> int:
+    def show(self, options: Sequence[str] = ()) -> int:
         """Prints the table and the command that repeats the best run.
+
+        Args:
+            options: that a run of the same config files needs, such as --config-dir.
 
         Returns:
             How many jobs were not completed.
@@ -81,7 +84,7 @@ class Sweep:
         for warning in warnings_of(rows):
             print(f"*** {warning} ***")
         if best_row := best(rows):
-            print(f"best by {order(rows)}: python -m fmnist_lightning {shlex.join(best_row['typed'])}")
+            print(f"best by {order(rows)}: python -m fmnist_lightning {shlex.join([*options, *best_row['typed']])}")
         print(f"sweep: {self.folder}", flush=True)
         return sum(row["status"] not in ("completed", "partial") for row in rows)
 

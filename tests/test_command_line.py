@@ -1,6 +1,7 @@
 """What a command line starts is what is validated: its config name, config files, sweeps declared in them, quoting."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +228,10 @@ def test_sweep_from_a_config_file_runs_and_repeats(config_dir, data_root, tmp_pa
         subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240) for _ in range(2)
     )
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    best = next(line for line in second.stdout.splitlines() if line.startswith("best by validation loss"))
+    repeat = shlex.split(best.partition("python -m fmnist_lightning ")[2])
+    assert repeat[:3] == ["--config-dir", str(config_dir), "hydra.mode=RUN"]
+    assert not check(repeat[2:], config_dir=str(config_dir)).multirun
     for job in (0, 1):
         assert f"job {job} is already completed" in second.stdout
     jobs = [Run(path.parent) for path in (tmp_path / "sweep").rglob("summary.json")]

@@ -126,12 +126,12 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
             )
         changes[key] = override.value()
     cfg = run.read_config(changes, folders, resume=True)
-    _check_config_file(run)
     _check_keys(cfg, run)
     check_trainer(cfg.trainer)
     check_loggers(cfg.logger)
     check_machine(cfg.trainer, str(run.folder))
     check_training_length(run, run.read_config(None, folders), cfg, changes)
+    _check_config_file(run)
     return cfg
 
 

@@ -177,7 +177,7 @@ def test_a_folder_whose_name_hydra_would_read_as_its_own_is_refused(name, typed,
     answer = serve(tmp_path, f"resume='{typed}'")
     assert answer.status == 1
     (line,) = answer.output.splitlines()
-    assert "rename the folder" in line
+    assert "rename the directory" in line
 
 
 @pytest.mark.parametrize("resume", ["http://127.0.0.1:1/last.ckpt", "https://example.com/run"])

@@ -232,12 +232,18 @@ def test_a_run_keeps_where_its_first_part_came_from(undisturbed_ann, serve, empt
     assert {name: summary["resumed"][0][name] for name in elsewhere} == {name: now[name] for name in elsewhere}
 
 
-def test_auto_refuses_what_may_differ_next_time(undisturbed_ann, serve, empty):
+def test_auto_compares_resolved_values_and_rejects_those_of_the_clock(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
-    answer = serve(empty(), *typed, "data.root=${oc.env:ROOT}", "resume=auto", ROOT="data")
-    assert answer.status == 1
-    (line,) = answer.output.splitlines()
-    assert line.startswith("error: resume=auto: data.root=${oc.env:ROOT} is read from elsewhere")
+    folder = empty()
+    from_shell = [*typed, "data.root=${oc.env:ROOT}", "trainer.max_epochs=1", "resume=auto"]
+    assert serve(folder, *from_shell, ROOT="data").status == 0
+    again = serve(folder, *from_shell, ROOT="data")
+    assert again.output.startswith("already completed"), again.output
+    other = serve(folder, *from_shell, ROOT="elsewhere")
+    assert other.output.startswith("error: hydra.run.dir=run: already contains a run; not overwritten")
+    clock = serve(folder, *typed, "data.root=${now:%S}", "resume=auto")
+    (line,) = clock.output.splitlines()
+    assert line.startswith("error: resume=auto: data.root=${now:%S} has another value each time")
 
 
 def test_a_run_that_early_stopping_ended_stays_ended(serve, undisturbed_ann, empty):

@@ -44,7 +44,7 @@ def epoch_means(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, flo
 class EpochMetrics(Callback):
     """Writes metrics.csv, a row per epoch counted from 1, and the same row to every logger at that epoch.
 
-    The rows are part of each checkpoint, so that a run that goes on from one goes on with its rows.
+    The rows are part of each checkpoint: a resumed run continues with them.
 
     Args:
         histograms: whether TensorBoard also gets a histogram of each weight tensor, epoch by epoch.
@@ -59,7 +59,7 @@ class EpochMetrics(Callback):
         self.lr = 0.0  # at the epoch's first step
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Goes back to a checkpoint's rows, where training goes on from one; the loggers have forgotten theirs."""
+        """Restores the rows of the checkpoint; each logger receives those that it has not got."""
         if trainer.is_global_zero:
             Run(trainer.default_root_dir).write_metrics(self.rows)
         run = Run(trainer.default_root_dir)

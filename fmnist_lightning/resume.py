@@ -1,6 +1,6 @@
-"""Which run `resume=` names, and with which configuration it goes on. No torch here.
+"""Which run `resume=` names, and with which configuration it resumes. No torch here.
 
-A run goes on in its own folder with its own configuration, as it was composed when it began.
+A run resumes in its own folder with its own configuration, as it was composed when it started.
 """
 
 import glob
@@ -25,7 +25,7 @@ from fmnist_lightning.runs import SUMMARY, Run
 from fmnist_lightning.trainer_arguments import check_trainer
 from fmnist_lightning.training_length import MAX_EPOCHS, PATIENCE, check_training_length
 
-# what may differ when a run goes on: nothing that its numbers come from, but how long it trains
+# what may differ when a run resumes: nothing that its numbers come from, but how long it trains
 CHANGEABLE = (
     MAX_EPOCHS,
     PATIENCE,
@@ -120,7 +120,7 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
             continue
         if key not in CHANGEABLE and not key.startswith("logger."):
             raise ValueError(
-                f"{override.input_line}: the run in {run.folder} goes on as it began; only "
+                f"{override.input_line}: the run in {run.folder} resumes with its own configuration; only "
                 f"{', '.join(CHANGEABLE)} and logger.* may change. "
                 "Another configuration is another run: leave resume= out"
             )

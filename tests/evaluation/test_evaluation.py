@@ -117,7 +117,7 @@ def test_the_page_says_where_each_part_of_a_run_was_trained(predictions, epochs)
     page = report(predictions, epochs, resumed=parts)["report.html"]
     assert "after epoch 3, on another &lt;b&gt;GPU&lt;/b&gt;, commit <code>not from a checkout</code>" in page
     assert "after epoch 7, on " in page
-    assert "gone on" not in report(predictions, epochs)["report.html"]
+    assert "<th>resumed" not in report(predictions, epochs)["report.html"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def rank_of(summary: Mapping[str, Any]) -> dict[str, Any]:
         "monitored": monitored["metric"],
         "mode": monitored["mode"],
         "value": monitored["value"] if value is not None else None,  # None where the job has no scores
-        "images": (summary.get("data_sha256"), summary.get("split_sha256")),
+        "images": (summary.get("data_sha256"), summary.get("val_sha256", summary.get("split_sha256"))),
         "data_note": summary.get("data_note"),
         "partial": str(summary.get("partial") or ""),
     }
@@ -66,7 +66,9 @@ def warnings_of(rows: Sequence[Row]) -> list[str]:
         found.append(f"{note}: {which} say nothing about Fashion-MNIST")
     compared = _compared(rows)
     if len({row["images"] for row in compared}) > 1:
-        found.append("jobs have different images or splits (data_sha256, split_sha256): not comparable, none is best")
+        found.append(
+            "jobs have different images or validation splits (data_sha256, val_sha256): not comparable, none is best"
+        )
     if len({row["monitored"] for row in compared}) > 1:
         found.append(f"jobs monitor different metrics ({order(rows)}): not comparable, none is best")
     found += [f"job {row['job']} is a partial run ({row['partial']}): not comparable" for row in rows if row["partial"]]

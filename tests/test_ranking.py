@@ -73,8 +73,9 @@ def test_summary_without_a_monitored_metric_is_ordered_by_validation_loss(tmp_pa
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data_sha256": "cc"}, "different images or splits"),
-        ({"split_sha256": "cc"}, "different images or splits"),
+        ({"data_sha256": "cc"}, "different images or validation splits"),
+        ({"split_sha256": "cc"}, "different images or validation splits"),  # of an older version
+        ({"val_sha256": "cc"}, "different images or validation splits"),
         (by_accuracy(0.9), "different metrics (validation accuracy, validation loss)"),
     ],
 )
@@ -84,6 +85,12 @@ def test_jobs_that_cannot_be_compared_have_a_warning_and_no_best(changes, words,
     assert "| best |" not in markdown
     for text in (output, markdown, *column(tmp_path, "warnings")):
         assert words in text
+
+
+def test_runs_on_shares_of_one_training_split_are_compared(tmp_path, capsys):
+    shares = [job(loss, split_sha256=split, val_sha256="vv") for loss, split in ((0.3, "aa"), (0.1, "bb"))]
+    output, _, _ = shown(tmp_path, capsys, *shares)
+    assert "best by validation loss: python -m fmnist_lightning optimizer.lr=0.1" in output
 
 
 def test_partial_run_is_labelled_and_never_best(tmp_path, capsys):

@@ -101,6 +101,7 @@ class FashionMNISTData(pl.LightningDataModule):
             "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
             "split": {stage: len(members) for stage, members in labels.items()},
             "split_sha256": _sha256(train, val),
+            "val_sha256": _sha256(val),  # equal in runs on shares of the same training split, which compare
         }
         return {"images": images, "labels": labels, "mean": mean, "std": std, "facts": facts}
 

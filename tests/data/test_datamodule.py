@@ -40,6 +40,9 @@ def test_the_facts_tell_other_images_and_other_splits_apart(data_root):
     assert same == facts()
     assert split["data_sha256"] == same["data_sha256"]
     assert split["split_sha256"] != same["split_sha256"]
+    assert split["val_sha256"] != same["val_sha256"]
+    share = facts(train_fraction=0.5)
+    assert (share["val_sha256"], share["split_sha256"] == same["split_sha256"]) == (same["val_sha256"], False)
     assert images["data_sha256"] != same["data_sha256"]
     assert same["split"] == {"train": 320, "val": 80, "test": 100}
 

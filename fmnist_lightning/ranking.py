@@ -67,7 +67,7 @@ def warnings_of(rows: Sequence[Row]) -> list[str]:
     compared = _compared(rows)
     if len({row["images"] for row in compared}) > 1:
         found.append(
-            "jobs have different images or validation splits (data_sha256, val_sha256): not comparable, none is best"
+            "jobs have different images or validation splits (data_sha256, val_sha256): not comparable, no best"
         )
     if len({row["monitored"] for row in compared}) > 1:
         found.append(f"jobs monitor different metrics ({order(rows)}): not comparable, none is best")

@@ -17,18 +17,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.compose import CONFIG_NAME, composer
-from fmnist_lightning.config import check, check_composed
-from fmnist_lightning.config_files import CONF, add_to_path, user_folders
-from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.environment import command_environment, tolerate_streams
-from fmnist_lightning.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
-from fmnist_lightning.folders import reject_existing_run
-from fmnist_lightning.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
-from fmnist_lightning.resume import named_run, stored_config, unfinished_runs
-from fmnist_lightning.runs import Run
-from fmnist_lightning.sweep import Sweep, WatchSweep, is_completed_job
-from fmnist_lightning.training_length import explain_end
+from fmnist_lightning.config.compose import CONFIG_NAME, composer
+from fmnist_lightning.config.config_files import CONF, add_to_path, user_folders
+from fmnist_lightning.config.environment import command_environment, tolerate_streams
+from fmnist_lightning.config.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
+from fmnist_lightning.config.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
+from fmnist_lightning.config.validate import check, check_composed
+from fmnist_lightning.runs.folders import reject_existing_run
+from fmnist_lightning.runs.resume import named_run, stored_config, unfinished_runs
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.sweep import Sweep, WatchSweep, is_completed_job
+from fmnist_lightning.runs.training_length import explain_end
+from fmnist_lightning.training.hardware import give_back_freed_memory
 
 log = logging.getLogger(__name__)
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
@@ -151,7 +151,7 @@ def _run(cfg: DictConfig) -> None:
                 if run.read_status() != "damaged":
                     overrides = []  # which the summary has
                 cfg = stored_config(run, [], folders)
-            from fmnist_lightning.training import train
+            from fmnist_lightning.training.run import train
 
             summary = train(cfg, run.folder, overrides, resume)
     except KeyboardInterrupt:  # before the run has taken the signals over

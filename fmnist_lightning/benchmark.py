@@ -23,9 +23,9 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lightning.config import check, composed, read_arguments
-from fmnist_lightning.errors import one_line, run_command
-from fmnist_lightning.files import write_whole
+from fmnist_lightning.config.errors import one_line, run_command
+from fmnist_lightning.config.validate import check, composed, read_arguments
+from fmnist_lightning.runs.files import write_whole
 
 OWN = {"repeats": "5", "images": "60000", "output": None, "arms": None}
 PARTS = ("input", "step", "epoch")
@@ -88,7 +88,7 @@ def _whole(key: str, typed: str | None, least: int = 1) -> int:
 
 
 def _arm_names(typed: str | None) -> list[str]:
-    from fmnist_lightning.devices import num_gpus
+    from fmnist_lightning.training.hardware import num_gpus
 
     known = ["project", "conventional", "bare", "compiled"]
     if typed is None:  # compiling pays where it saves kernel launches
@@ -169,10 +169,10 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
     import torch
     from hydra.utils import instantiate
 
-    from fmnist_lightning import arms
-    from fmnist_lightning.build import build_model, choose_precision
-    from fmnist_lightning.devices import keep_freed_memory
-    from fmnist_lightning.provenance import provenance
+    from fmnist_lightning.benchmarking import variants as arms
+    from fmnist_lightning.runs.provenance import provenance
+    from fmnist_lightning.training.build import build_model, choose_precision
+    from fmnist_lightning.training.hardware import keep_freed_memory
 
     if name != "conventional":
         keep_freed_memory()

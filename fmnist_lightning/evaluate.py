@@ -6,12 +6,12 @@ Reads the run folder and changes nothing in it. Exits with 1 where the scores di
 
 from pathlib import Path
 
-from fmnist_lightning.config import read_arguments
-from fmnist_lightning.config_files import add_to_path
-from fmnist_lightning.devices import check_device
-from fmnist_lightning.errors import run_command
-from fmnist_lightning.limits import LIMITS
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.config_files import add_to_path
+from fmnist_lightning.config.errors import run_command
+from fmnist_lightning.config.schema import LIMITS
+from fmnist_lightning.config.validate import read_arguments
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.hardware import check_device
 
 # a sum of float32 in another order, on another device, moves the loss by less and at most a few of 10,000 images
 TOLERANCE = 5e-4
@@ -55,7 +55,7 @@ def evaluate(arguments: list[str]) -> int:
 
     from fmnist_lightning.evaluation.scores import score
     from fmnist_lightning.evaluation.terminal import print_scores
-    from fmnist_lightning.training import test
+    from fmnist_lightning.training.run import test
 
     # the source that the run found, where it was to choose
     root = given["data.root"] or cfg.data.root

@@ -29,11 +29,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fmnist_lightning.config import check, composed, read_arguments, without_hydra
-from fmnist_lightning.devices import num_gpus
-from fmnist_lightning.errors import one_line, run_command
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.errors import one_line, run_command
+from fmnist_lightning.config.validate import check, composed, read_arguments, without_hydra
+from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.plan import EPOCHS, SIZES, Planned, plan
+from fmnist_lightning.training.hardware import num_gpus
 
 OWN = {"reproduce.size": "full", "reproduce.seeds": "5", "reproduce.jobs": None, "reproduce.folder": None}
 ALLOWED = [f"data{key}" for key in ("", ".root", ".mirrors", ".num_train", ".num_test")]
@@ -146,7 +146,7 @@ def _folder_of(planned: Planned, settings: Settings) -> Path:
     import torch
     from omegaconf import OmegaConf
 
-    from fmnist_lightning.provenance import code_sha256, device_name, versions
+    from fmnist_lightning.runs.provenance import code_sha256, device_name, versions
 
     cfg = without_hydra(composed(_overrides(planned, settings)))
     on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -249,7 +249,7 @@ def _start() -> None:
 def _make(overrides: list[str], folder: Path) -> None:
     """One run, in a process of its own; sealed where it was finished."""
     from fmnist_lightning.study.losses import measure_losses
-    from fmnist_lightning.training import train
+    from fmnist_lightning.training.run import train
 
     started = time.monotonic()
     run, cfg = Run(folder), without_hydra(composed(overrides))

@@ -12,8 +12,8 @@ from torch.utils.data import TensorDataset
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassStatScores
 
-from fmnist_lightning import arms
 from fmnist_lightning.benchmark import benchmark
+from fmnist_lightning.benchmarking import variants as arms
 from fmnist_lightning.models import ANN, CNN
 
 

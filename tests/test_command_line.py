@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist_lightning.config import check
-from fmnist_lightning.resume import stored_config
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.validate import check
+from fmnist_lightning.runs.resume import stored_config
+from fmnist_lightning.runs.run import Run
 
 SWEEP = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
 
@@ -136,7 +136,7 @@ def test_jobs_with_directories_of_their_own_are_accepted(subdir, tmp_path, monke
 def test_resume_rejects_a_stored_config_that_is_not_the_runs(composed, tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    from fmnist_lightning.provenance import config_sha256
+    from fmnist_lightning.runs.provenance import config_sha256
 
     cfg = composed("model=ann")
     run.claim({"status": "interrupted", "overrides": [], "config_sha256": config_sha256(cfg)}, cfg, [])

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fmnist_lightning import devices, machine
-from fmnist_lightning.config import check, read_arguments
-from fmnist_lightning.devices import num_gpus
+from fmnist_lightning.config import machine
+from fmnist_lightning.config.validate import check, read_arguments
+from fmnist_lightning.training import hardware as devices
+from fmnist_lightning.training.hardware import num_gpus
 
 BAD = {
     # misspelt: group, option, key; also with the + that Hydra itself would let through
@@ -296,9 +297,8 @@ def test_a_config_folder_that_is_not_there_is_refused():
 
 
 def test_checking_imports_no_torch():
-    program = (
-        "import sys; from fmnist_lightning.config import check; check(['model=ann']); print('torch' in sys.modules)"
-    )
+    validate = "from fmnist_lightning.config.validate import check; check(['model=ann'])"
+    program = f"import sys; {validate}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
 

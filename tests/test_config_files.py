@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config import composed as compose_command
-from fmnist_lightning.config_files import scan_config_files, user_folders
-from fmnist_lightning.provenance import config_sha256
-from fmnist_lightning.resume import stored_config, unfinished_runs
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.config_files import scan_config_files, user_folders
+from fmnist_lightning.config.validate import composed as compose_command
+from fmnist_lightning.runs.provenance import config_sha256
+from fmnist_lightning.runs.resume import stored_config, unfinished_runs
+from fmnist_lightning.runs.run import Run
 
 WRITER = "_target_: my_loggers.Writer\nfolder: /var/log/runs\nname: a\n"
 

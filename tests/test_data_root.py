@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.config import check
+from fmnist_lightning.config.validate import check
 from fmnist_lightning.data import FashionMNISTData
 
 

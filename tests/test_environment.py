@@ -9,9 +9,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 
-from fmnist_lightning.environment import command_environment
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import train
+from fmnist_lightning.config.environment import command_environment
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.run import train
 
 HOSTILE_RC = """
 backend: module://nowhere

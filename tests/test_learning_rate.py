@@ -6,9 +6,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from fmnist_lightning.build import build_model
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import train
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.build import build_model
+from fmnist_lightning.training.run import train
 
 TABLE = {
     (): 0.001,

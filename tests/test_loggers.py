@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fmnist_lightning.config import check
-from fmnist_lightning.extras import check_loggers
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.validate import check
+from fmnist_lightning.runs.run import Run
 
 EPOCHS = [1, 2, 3]
 BROKEN = """

@@ -16,7 +16,7 @@ from sklearn.metrics import classification_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 
 ARTEFACTS = {
     ".hydra/config.yaml",

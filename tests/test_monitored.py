@@ -2,10 +2,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from fmnist_lightning.__main__ import _show
-from fmnist_lightning.limits import beyond_limits
-from fmnist_lightning.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import train
+from fmnist_lightning.config.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
+from fmnist_lightning.config.schema import beyond_limits
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.run import train
 
 ANN = ["model=ann", "model.hidden=[16]", "trainer.max_epochs=4", "~callbacks.early_stopping"]
 CHOICES = {

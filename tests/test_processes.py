@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from fmnist_lightning import processes
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config import processes
+from fmnist_lightning.runs.run import Run
 
 FOREIGN = {
     "torch": {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.255.255.1", "MASTER_PORT": "1"},
@@ -88,8 +88,8 @@ def test_every_task_of_srun_would_train_the_whole_run(command):
 def test_train_called_from_python_ignores_foreign_ranks(data_root, tmp_path):
     program = (
         "import sys\n"
-        "from fmnist_lightning.config import composed, without_hydra\n"
-        "from fmnist_lightning.training import train\n"
+        "from fmnist_lightning.config.validate import composed, without_hydra\n"
+        "from fmnist_lightning.training.run import train\n"
         "summary = train(without_hydra(composed(sys.argv[2:])), sys.argv[1], [])\n"
         "print(summary['status'])\n"
     )

@@ -5,12 +5,12 @@ import lightning.pytorch as pl
 import pytest
 from hydra.utils import instantiate
 
-from fmnist_lightning.build import build_model, build_trainer
-from fmnist_lightning.callbacks import EpochProgress
-from fmnist_lightning.errors import Interrupted
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import fit
-from fmnist_lightning.training_state import ProcessState
+from fmnist_lightning.config.errors import Interrupted
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.build import build_model, build_trainer
+from fmnist_lightning.training.callbacks import EpochProgress
+from fmnist_lightning.training.run import fit
+from fmnist_lightning.training.state import ProcessState
 
 ANN = ["model=ann", "model.hidden=[16]", "logger=none", "~callbacks.early_stopping"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fmnist_lightning.sweep import Sweep
+from fmnist_lightning.runs.sweep import Sweep
 
 NOTE = "synthetic images, NOT Fashion-MNIST"
 

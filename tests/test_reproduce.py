@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_lightning.reproduce import _make, read_settings
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.plan import plan
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -7,10 +7,10 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
-from fmnist_lightning.files import write_whole
 from fmnist_lightning.models import ANN
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import train
+from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.run import train
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_weights_of_another_model_are_refused_by_name(finished):
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "torch.hub.load", "fmnist_lightningx.models.ANN", "fmnist_lightning.training.subprocess.run"],
+    ["os.system", "torch.hub.load", "fmnist_lightningx.models.ANN", "fmnist_lightning.training.run.subprocess.run"],
 )
 def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_imported(target, finished):
     config = finished.read_config()

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from fmnist_lightning.evaluation.sweeps import draw_sweep
-from fmnist_lightning.runs import Run
-from fmnist_lightning.sweep import Sweep
-from fmnist_lightning.training import train
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.sweep import Sweep
+from fmnist_lightning.training.run import train
 
 GRID = ["model=ann", "optimizer.lr=1e30,3e-3", "seed=0,1"]
 NUMBERS = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs")

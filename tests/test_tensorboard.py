@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

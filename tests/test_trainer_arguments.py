@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from fmnist_lightning.config import check
-from fmnist_lightning.partial import partial_overrides
-from fmnist_lightning.ranking import best, ranked
-from fmnist_lightning.runs import Run
-from fmnist_lightning.sweep import Sweep
-from fmnist_lightning.trainer_arguments import trainer_arguments
+from fmnist_lightning.config.partial import partial_overrides
+from fmnist_lightning.config.trainer_arguments import trainer_arguments
+from fmnist_lightning.config.validate import check
+from fmnist_lightning.runs.ranking import best, ranked
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.sweep import Sweep
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_arguments_in_a_sweep_and_in_an_experiment_are_validated(tmp_path):
 
 
 def test_signature_is_read_without_importing_lightning():
-    program = "import sys; from fmnist_lightning.config import check; check(['+trainer.min_epochs=1'])"
+    program = "import sys; from fmnist_lightning.config.validate import check; check(['+trainer.min_epochs=1'])"
     program += "; print('torch' in sys.modules, 'lightning' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
@@ -103,7 +103,7 @@ def test_partial_names_the_overrides_that_limit_the_data(trainer, expected):
 
 
 def test_fast_dev_run_is_partial_and_leaves_no_checkpoint(composed, tmp_path):
-    from fmnist_lightning.training import train
+    from fmnist_lightning.training.run import train
 
     summary = train(composed("model=ann", "+trainer.fast_dev_run=true"), tmp_path / "run", [])
     assert (summary["status"], summary["partial"]) == ("partial", "trainer.fast_dev_run=true")
@@ -113,7 +113,7 @@ def test_fast_dev_run_is_partial_and_leaves_no_checkpoint(composed, tmp_path):
 
 
 def test_overfit_batches_trains_on_the_same_batches_and_profiler_writes_to_the_run(composed, tmp_path):
-    from fmnist_lightning.training import train
+    from fmnist_lightning.training.run import train
 
     cfg = composed("model=ann", "+trainer.overfit_batches=2", "+trainer.profiler=simple", "trainer.max_epochs=20")
     summary = train(cfg, tmp_path / "run", [])

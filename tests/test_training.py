@@ -15,14 +15,16 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from matplotlib.transforms import AffineBase
 
-from fmnist_lightning import build, devices, training
-from fmnist_lightning.build import ADVICE, build_model, build_trainer, choose_precision
-from fmnist_lightning.config_files import CONF
-from fmnist_lightning.errors import Interrupted
+from fmnist_lightning.config.config_files import CONF
+from fmnist_lightning.config.errors import Interrupted
 from fmnist_lightning.models import ANN, Classifier
-from fmnist_lightning.runs import Run
-from fmnist_lightning.stopping import StopOnSignal
-from fmnist_lightning.training import train
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training import build
+from fmnist_lightning.training import hardware as devices
+from fmnist_lightning.training import run as training
+from fmnist_lightning.training.build import ADVICE, build_model, build_trainer, choose_precision
+from fmnist_lightning.training.run import train
+from fmnist_lightning.training.signals import StopOnSignal
 
 OPTIONS = [
     f"{group.name}={option.stem}"

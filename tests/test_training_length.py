@@ -3,10 +3,10 @@ import shutil
 import pytest
 import torch
 
-from fmnist_lightning.resume import stored_config
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import train
-from fmnist_lightning.training_length import explain_end
+from fmnist_lightning.runs.resume import stored_config
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.training_length import explain_end
+from fmnist_lightning.training.run import train
 
 # stops when the loss first rises, in an epoch between the second and the last
 ANN = ["model=ann", "model.hidden=[16]", "optimizer.lr=0.3", "logger=none"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILES = {

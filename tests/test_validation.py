@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import test as score_again
-from fmnist_lightning.training import train
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.run import test as score_again
+from fmnist_lightning.training.run import train
 
 ANN = ["model=ann", "model.hidden=[16]", "~callbacks.early_stopping", "logger=none"]
 

@@ -16,7 +16,7 @@ from torchvision.datasets import FashionMNIST
 
 from fmnist_lightning.data.download import download
 from fmnist_lightning.data.idx import read_idx
-from fmnist_lightning.files import write_whole
+from fmnist_lightning.runs.files import write_whole
 
 CLASS_NAMES: tuple[str, ...] = tuple(FashionMNIST.classes)
 PUBLISHED_MD5: dict[str, str] = dict(FashionMNIST.resources)

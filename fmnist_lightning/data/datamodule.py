@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from fmnist_lightning.config.schema import require
 from fmnist_lightning.data import archives, synthetic
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
-from fmnist_lightning.limits import require
 
 SYNTHETIC = "synthetic images, NOT Fashion-MNIST"
 CROP_PADDING = 2  # pixels on each side before the random crop

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from fmnist_lightning.files import write_whole
+from fmnist_lightning.runs.files import write_whole
 
 VERSION = 1  # of the drawings: raised by whatever alters a pixel, so that no cache is taken for another
 CANVAS = 56  # pixels; drawn at twice the final 28 and averaged down

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from fmnist_lightning.limits import require
+from fmnist_lightning.config.schema import require
 from fmnist_lightning.models.classifier import NUM_CLASSES, Classifier
 from fmnist_lightning.models.layers import dense_block
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fmnist_lightning.limits import require
+from fmnist_lightning.config.schema import require
 from fmnist_lightning.models.classifier import NUM_CLASSES, Classifier
 from fmnist_lightning.models.layers import conv_block, dense_block
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from fmnist_lightning.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
+from fmnist_lightning.runs.run import Run
 
 BATCH_SIZE = 1000
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.report import data_url, templates
-from fmnist_lightning.files import write_whole
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.figures import StudyPictures
 from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pairs, findings, near_duplicates
 from fmnist_lightning.study.plan import Cell, Planned

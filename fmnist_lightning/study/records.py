@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.plan import Cell, Planned
 
 SAME = ("data", "data_sha256", "device", "precision", "versions", "code_sha256")  # per model

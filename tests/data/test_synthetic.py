@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from fmnist_lightning.data import synthetic
-from fmnist_lightning.training import train
+from fmnist_lightning.training.run import train
 
 
 def test_garments_are_grey_images_of_ten_equal_classes():

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 
 LONG = os.environ.get("FAULTS") == "long"
 

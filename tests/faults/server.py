@@ -25,8 +25,8 @@ from PIL import Image
 
 import fmnist_lightning.evaluation.report
 import fmnist_lightning.evaluation.sweeps
-import fmnist_lightning.tensorboard
-import fmnist_lightning.training  # noqa: F401 - what a run imports
+import fmnist_lightning.evaluation.tensorboard
+import fmnist_lightning.training.run  # noqa: F401 - what a run imports
 from fmnist_lightning.__main__ import main
 
 IMPORTED = (lightning.pytorch, sklearn.metrics, torch.utils.tensorboard)

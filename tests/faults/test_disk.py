@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 from tests.faults.conftest import LONG, assert_same_result
 
 SIZES = [2_000, 20_000, 60_000, 120_000, 200_000, 400_000] if LONG else [2_000, 120_000, 200_000]

@@ -15,10 +15,10 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
-from fmnist_lightning.files import sums_file
-from fmnist_lightning.resume import named_run
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training_state import generators
+from fmnist_lightning.runs.files import sums_file
+from fmnist_lightning.runs.resume import named_run
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.state import generators
 
 
 class Bomb:
@@ -281,7 +281,7 @@ def test_a_broken_config_or_summary_is_one_line(content, victim, serve, tmp_path
 
 
 def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
-    from fmnist_lightning.sweep import Sweep
+    from fmnist_lightning.runs.sweep import Sweep
 
     done = {"status": "completed", "overrides": []}
     for summary in (

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from fmnist_lightning.files import sums_file
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.files import sums_file
+from fmnist_lightning.runs.run import Run
 from tests.faults.conftest import LONG, assert_same_result, scalars
 
 PARTS = range(8) if LONG else [0]  # for test processes that run at the same time

@@ -44,7 +44,7 @@ def platform() -> dict[str, Any]:
     """Processor and versions: where these are equal, results are bit-for-bit identical."""
     import torch
 
-    from fmnist_lightning.provenance import device_name, versions
+    from fmnist_lightning.runs.provenance import device_name, versions
 
     capabilities = sorted(name for name, value in torch.cpu.get_capabilities().items() if value is True)
     names = ("python", "torch", "lightning", "torchmetrics")
@@ -60,9 +60,9 @@ def run(name: str, data_root: Path, folder: Path) -> dict[str, Any]:
     """
     import torch
 
-    from fmnist_lightning.config import composed, without_hydra
-    from fmnist_lightning.runs import Run
-    from fmnist_lightning.training import train
+    from fmnist_lightning.config.validate import composed, without_hydra
+    from fmnist_lightning.runs.run import Run
+    from fmnist_lightning.training.run import train
 
     overrides = [*SYNTHETIC, *RUNS[name], f"data.root={data_root}"]
     threads = torch.get_num_threads()

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fmnist_lightning.build import ADVICE
 from fmnist_lightning.models import ANN, CNN, cosine
 from fmnist_lightning.models.layers import Dropout
+from fmnist_lightning.training.build import ADVICE
 
 
 def test_the_anns_parameters_are_the_studys():

@@ -3,10 +3,10 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from fmnist_lightning.build import build_model
-from fmnist_lightning.config_files import CONF
+from fmnist_lightning.config.config_files import CONF
 from fmnist_lightning.models import one_cycle
-from fmnist_lightning.training import train
+from fmnist_lightning.training.build import build_model
+from fmnist_lightning.training.run import train
 
 SCHEDULERS = sorted(path.stem for path in (CONF / "scheduler").glob("*.yaml") if path.stem != "none")
 OPTIMIZERS = {

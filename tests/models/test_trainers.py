@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
-from fmnist_lightning.build import ADVICE
 from fmnist_lightning.models import ANN, CNN
+from fmnist_lightning.training.build import ADVICE
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")

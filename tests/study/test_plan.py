@@ -1,4 +1,4 @@
-from fmnist_lightning.config import check
+from fmnist_lightning.config.validate import check
 from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Cell, plan
 from fmnist_lightning.study.printed import CLAIMS, MODELS, PRINTED
 

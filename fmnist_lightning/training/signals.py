@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
-from fmnist_lightning.errors import INTERRUPTED, Interrupted
-from fmnist_lightning.training_state import can_go_on_from_here, save_newest
+from fmnist_lightning.config.errors import INTERRUPTED, Interrupted
+from fmnist_lightning.training.state import can_go_on_from_here, save_newest
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]

@@ -19,14 +19,14 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from fmnist_lightning.checkpoints import CheckpointFiles
-from fmnist_lightning.devices import computes_bfloat16
-from fmnist_lightning.loggers import build_loggers
+from fmnist_lightning.config.monitored import resolve_mode, wrong_mode
+from fmnist_lightning.config.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.monitored import resolve_mode, wrong_mode
-from fmnist_lightning.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
-from fmnist_lightning.runs import Run
-from fmnist_lightning.validation import ValidateEveryEpoch
+from fmnist_lightning.runs.checkpoints import CheckpointFiles
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.hardware import computes_bfloat16
+from fmnist_lightning.training.loggers import build_loggers
+from fmnist_lightning.training.validation import ValidateEveryEpoch
 
 ADVICE = (  # warnings of Lightning's that do not apply here
     ".*does not have many workers",  # one gather a batch is faster without

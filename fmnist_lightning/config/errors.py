@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from fmnist_lightning.environment import command_environment
+from fmnist_lightning.config.environment import command_environment
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 TERMINATED = 143  # that SIGTERM ended

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
 
 MAX_EPOCHS, PATIENCE = "trainer.max_epochs", "callbacks.early_stopping.patience"
 

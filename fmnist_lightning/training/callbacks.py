@@ -20,11 +20,11 @@ from rich.progress import (
 from torch import Tensor
 from torch.optim import Optimizer
 
-from fmnist_lightning.batch_counts import batches_before_training, completed_batches, total_batches
-from fmnist_lightning.devices import give_back_freed_memory
-from fmnist_lightning.loggers import first_epoch
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.batch_counts import batches_before_training, completed_batches, total_batches
+from fmnist_lightning.training.hardware import give_back_freed_memory
+from fmnist_lightning.training.loggers import first_epoch
 
 
 def epoch_means(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, float]:

@@ -17,10 +17,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
-from fmnist_lightning.checkpoints import read_checkpoint
-from fmnist_lightning.files import is_whole
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.runs import Run
+from fmnist_lightning.runs.checkpoints import read_checkpoint
+from fmnist_lightning.runs.files import is_whole
+from fmnist_lightning.runs.run import Run
 
 _PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIENCE_EXHAUSTED)
 _PROCESS = {"generators", "sums", "loader", "seconds"}

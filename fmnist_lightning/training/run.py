@@ -20,22 +20,22 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from fmnist_lightning.build import build_model, build_trainer, choose_precision, make_trainer, quiet
-from fmnist_lightning.callbacks import GiveBackMemory, best_checkpoint
-from fmnist_lightning.checkpoints import load_weights
-from fmnist_lightning.config import without_hydra
+from fmnist_lightning.config.errors import Interrupted, one_line
+from fmnist_lightning.config.partial import partial_overrides
+from fmnist_lightning.config.processes import is_rank_zero
+from fmnist_lightning.config.validate import without_hydra
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.devices import give_back_freed_memory, keep_freed_memory
-from fmnist_lightning.errors import Interrupted, one_line
-from fmnist_lightning.loggers import finish_loggers, log_report, start_loggers
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.partial import partial_overrides
-from fmnist_lightning.processes import is_rank_zero
-from fmnist_lightning.provenance import config_sha256, provenance
-from fmnist_lightning.runs import Run
-from fmnist_lightning.status import RunStatus
-from fmnist_lightning.stopping import StopOnDivergence, StopOnSignal
-from fmnist_lightning.training_state import ProcessState, is_dev_run, newest_checkpoint, rows_of
+from fmnist_lightning.runs.checkpoints import load_weights
+from fmnist_lightning.runs.provenance import config_sha256, provenance
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.build import build_model, build_trainer, choose_precision, make_trainer, quiet
+from fmnist_lightning.training.callbacks import GiveBackMemory, best_checkpoint
+from fmnist_lightning.training.hardware import give_back_freed_memory, keep_freed_memory
+from fmnist_lightning.training.loggers import finish_loggers, log_report, start_loggers
+from fmnist_lightning.training.signals import StopOnDivergence, StopOnSignal
+from fmnist_lightning.training.state import ProcessState, is_dev_run, newest_checkpoint, rows_of
+from fmnist_lightning.training.status import RunStatus
 
 log = logging.getLogger(__name__)
 
@@ -320,7 +320,7 @@ def _partial(cfg: DictConfig, data: FashionMNISTData, trainer: pl.Trainer) -> st
 
 def _begin_tensorboard(cfg: DictConfig, trainer: pl.Trainer, summary: dict[str, Any]) -> None:
     for logger in _tensorboards(trainer):
-        from fmnist_lightning import tensorboard
+        from fmnist_lightning.evaluation import tensorboard
 
         tensorboard.begin_run(logger.experiment, tensorboard.settings(cfg, summary))
 
@@ -371,7 +371,7 @@ def _write_report(
         if not isinstance(logger, TensorBoardLogger):
             log_report(logger, summary, run)
             continue
-        from fmnist_lightning import tensorboard
+        from fmnist_lightning.evaluation import tensorboard
 
         config, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment
         tensorboard.end_run(writer, summary, predictions, files, config, names)

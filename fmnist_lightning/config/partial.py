@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fmnist_lightning.limits import spelling
+from fmnist_lightning.config.schema import spelling
 
 
 def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:

@@ -10,18 +10,18 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lightning.config_files import GROUPS, scan_config_files, walk
-from fmnist_lightning.errors import one_line
-from fmnist_lightning.limits import LIMITS, beyond_limits, is_number
-from fmnist_lightning.monitored import BEST
-from fmnist_lightning.trainer_arguments import is_trainer_argument
+from fmnist_lightning.config.config_files import GROUPS, scan_config_files, walk
+from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.monitored import BEST
+from fmnist_lightning.config.schema import LIMITS, beyond_limits, is_number
+from fmnist_lightning.config.trainer_arguments import is_trainer_argument
 
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
 LARGEST = 2**20  # bytes of a config or a summary; ours have some thousand
 STATUSES = ("running", "completed", "partial", "interrupted", "failed")
 # named by earlier versions; such a run is scored, but not resumed
 FORMER = {
-    ("callbacks.checkpoint._target_", "fmnist_lightning.checkpoints.NewestCheckpoint"),
+    ("callbacks.checkpoint._target_", "fmnist_lightning.runs.checkpoints.NewestCheckpoint"),
     ("callbacks.checkpoint._target_", "lightning.pytorch.callbacks.ModelCheckpoint"),
     ("scheduler._target_", "torch.optim.lr_scheduler.OneCycleLR"),
 }

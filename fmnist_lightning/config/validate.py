@@ -16,14 +16,14 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.compose import CONFIG_NAME, Composer, composed, composer, without_hydra
-from fmnist_lightning.config_files import GROUPS
-from fmnist_lightning.extras import check_loggers
-from fmnist_lightning.folders import check_folder, check_subdirs, run_dir
-from fmnist_lightning.limits import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
-from fmnist_lightning.machine import check_data_root, check_machine
-from fmnist_lightning.other_templates import equivalent
-from fmnist_lightning.trainer_arguments import check_trainer, check_trainer_argument, is_trainer_argument
+from fmnist_lightning.config.compose import CONFIG_NAME, Composer, composed, composer, without_hydra
+from fmnist_lightning.config.config_files import GROUPS
+from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.machine import check_data_root, check_machine
+from fmnist_lightning.config.other_templates import equivalent
+from fmnist_lightning.config.schema import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
+from fmnist_lightning.config.trainer_arguments import check_trainer, check_trainer_argument, is_trainer_argument
+from fmnist_lightning.runs.folders import check_folder, check_subdirs, run_dir
 
 __all__ = ["CONFIG_NAME", "check", "check_composed", "composed", "read_arguments", "without_hydra"]
 

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import nn
 
-from fmnist_lightning.files import is_whole, sums_file, write_whole
+from fmnist_lightning.runs.files import is_whole, sums_file, write_whole
 
 
 class CheckpointFiles(CheckpointIO):

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from fmnist_lightning.limits import is_list, is_whole
+from fmnist_lightning.config.schema import is_list, is_whole
 
 
 def check_device(accelerator: str, devices: Any = 1) -> None:

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lightning.files import write_whole
-from fmnist_lightning.provenance import config_sha256
-from fmnist_lightning.ranking import Row, best, order, rank_of, ranked, warnings_of
-from fmnist_lightning.runs import SUMMARY, Run
+from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.provenance import config_sha256
+from fmnist_lightning.runs.ranking import Row, best, order, rank_of, ranked, warnings_of
+from fmnist_lightning.runs.run import SUMMARY, Run
 
 SCORES = ("val_loss", "val_accuracy", "test_accuracy", "best_epoch", "epochs", "seconds")
 

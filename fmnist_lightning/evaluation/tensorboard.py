@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from fmnist_lightning.errors import one_line
+from fmnist_lightning.config.errors import one_line
 
 # The HParams table takes its columns from a single run: every run has the same, each with one type
 METRICS = (

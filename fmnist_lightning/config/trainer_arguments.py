@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from fmnist_lightning.config_files import CONF
-from fmnist_lightning.limits import LIMITS, spelling
+from fmnist_lightning.config.config_files import CONF
+from fmnist_lightning.config.schema import LIMITS, spelling
 
 # what this package passes to the Trainer itself, or what has no effect here; and what to do instead
 REFUSED = {

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.files import is_whole, sha256, write_whole
-from fmnist_lightning.trust import read_config, read_summary
+from fmnist_lightning.runs.files import is_whole, sha256, write_whole
+from fmnist_lightning.runs.untrusted import read_config, read_summary
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
     from torch import Tensor
@@ -273,7 +273,7 @@ class Run:
         """
         from hydra.utils import instantiate
 
-        from fmnist_lightning.checkpoints import load_weights, read_checkpoint  # which import torch
+        from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint  # which import torch
 
         if not self.best_checkpoint.exists():
             raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")

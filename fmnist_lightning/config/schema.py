@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.monitored import MONITORED, wrong_mode
+from fmnist_lightning.config.monitored import MONITORED, wrong_mode
 
 
 class Limit(NamedTuple):

@@ -21,7 +21,7 @@ from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from fmnist_lightning.config_files import CONF
+from fmnist_lightning.config.config_files import CONF
 
 CONFIG_NAME = "config"
 

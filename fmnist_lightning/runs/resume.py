@@ -13,17 +13,17 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.compose import set_job, without_hydra
-from fmnist_lightning.config import NEEDED
-from fmnist_lightning.config_files import CONF, walk
-from fmnist_lightning.extras import check_loggers
-from fmnist_lightning.folders import run_dir
-from fmnist_lightning.limits import keys_of
-from fmnist_lightning.machine import check_machine
-from fmnist_lightning.provenance import config_sha256
-from fmnist_lightning.runs import SUMMARY, Run
-from fmnist_lightning.trainer_arguments import check_trainer
-from fmnist_lightning.training_length import MAX_EPOCHS, PATIENCE, check_training_length
+from fmnist_lightning.config.compose import set_job, without_hydra
+from fmnist_lightning.config.config_files import CONF, walk
+from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.machine import check_machine
+from fmnist_lightning.config.schema import keys_of
+from fmnist_lightning.config.trainer_arguments import check_trainer
+from fmnist_lightning.config.validate import NEEDED
+from fmnist_lightning.runs.folders import run_dir
+from fmnist_lightning.runs.provenance import config_sha256
+from fmnist_lightning.runs.run import SUMMARY, Run
+from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, check_training_length
 
 # what may differ when a run resumes: nothing that its numbers come from, but how long it trains
 CHANGEABLE = (

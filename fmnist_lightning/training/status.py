@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from omegaconf import DictConfig
 
-from fmnist_lightning.errors import one_line
-from fmnist_lightning.processes import is_rank_zero
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.processes import is_rank_zero
+from fmnist_lightning.runs.run import Run
 
 
 class RunStatus:

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.processes import is_rank_zero
-from fmnist_lightning.provenance import code_sha256, config_sha256
-from fmnist_lightning.runs import SUMMARY, Run
+from fmnist_lightning.config.processes import is_rank_zero
+from fmnist_lightning.runs.provenance import code_sha256, config_sha256
+from fmnist_lightning.runs.run import SUMMARY, Run
 
 
 def check_folder(

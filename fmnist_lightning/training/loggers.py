@@ -17,8 +17,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig
 
-from fmnist_lightning.errors import one_line
-from fmnist_lightning.runs import Run
+from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.runs.run import Run
 
 MLFLOW_STORE = "sqlite:///outputs/mlflow.db"
 PROJECT = "fmnist_lightning"

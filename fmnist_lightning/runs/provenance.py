@@ -25,27 +25,16 @@ VERSIONS = (
 )
 
 
-# the files that a run's numbers come from: a change elsewhere, to a page's words for one, makes no run outdated
-_CODE = (
-    "data/*.py",
-    "models/*.py",
-    "build.py",
-    "training.py",
-    "callbacks.py",
-    "checkpoints.py",
-    "training_state.py",
-    "devices.py",
-    "evaluation/scores.py",
-    "study/losses.py",
-)
+# the packages that a run's numbers come from; a change elsewhere makes no run outdated
+_PACKAGES = ("data", "models", "training", "inference", "evaluation")
 
 
 def code_sha256() -> str:
     """A fingerprint of the code that a run's numbers come from."""
-    package = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in _CODE for path in package.glob(pattern)):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for package in _PACKAGES for path in (root / package).glob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -107,7 +96,7 @@ def _processor() -> str:
 
 def _git() -> tuple[str | None, bool | None]:
     """The commit of the checkout that this package runs from, and whether files differ from it."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parent.parent.parent
     if not (here / ".git").exists():
         return None, None
     # a git hook sets GIT_DIR, which names another repository

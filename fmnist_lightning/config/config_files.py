@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel carries conf/ inside the package; in a checkout it lies beside it
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")

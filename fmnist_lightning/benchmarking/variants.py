@@ -22,13 +22,13 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision import transforms
 from torchvision.datasets import FashionMNIST
 
-from fmnist_lightning.build import build_model, build_trainer, make_trainer
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.models.classifier import NUM_CLASSES, Batch
 from fmnist_lightning.models.layers import Dropout
-from fmnist_lightning.runs import Run
-from fmnist_lightning.training import fit
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.build import build_model, build_trainer, make_trainer
+from fmnist_lightning.training.run import fit
 
 EachEpoch = Callable[[], AbstractContextManager[Any]]  # entered at the start of an epoch, left at its end
 

@@ -1,0 +1,1 @@
+"""What the benchmark compares, and how it is timed."""

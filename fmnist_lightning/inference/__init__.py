@@ -1,0 +1,1 @@
+"""A run directory as a function from images to probabilities."""

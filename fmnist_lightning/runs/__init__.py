@@ -1,0 +1,1 @@
+"""Run directories: their layout, atomic files, checkpoints, untrusted input, resuming, sweeps."""

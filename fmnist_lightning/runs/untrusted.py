@@ -21,7 +21,10 @@ LARGEST = 2**20  # bytes of a config or a summary; ours have some thousand
 STATUSES = ("running", "completed", "partial", "interrupted", "failed")
 # named by earlier versions; such a run is scored, but not resumed
 FORMER = {
-    ("callbacks.checkpoint._target_", "fmnist_lightning.runs.checkpoints.NewestCheckpoint"),
+    ("callbacks.epoch_metrics._target_", "fmnist_lightning.callbacks.EpochMetrics"),
+    ("callbacks.progress._target_", "fmnist_lightning.callbacks.EpochProgress"),
+    ("callbacks.checkpoint._target_", "fmnist_lightning.training_state.NewestCheckpoint"),
+    ("callbacks.checkpoint._target_", "fmnist_lightning.checkpoints.NewestCheckpoint"),
     ("callbacks.checkpoint._target_", "lightning.pytorch.callbacks.ModelCheckpoint"),
     ("scheduler._target_", "torch.optim.lr_scheduler.OneCycleLR"),
 }

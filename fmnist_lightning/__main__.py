@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lightning.config.compose import CONFIG_NAME, composer
 from fmnist_lightning.config.config_files import CONF, add_to_path, user_folders
 from fmnist_lightning.config.environment import command_environment, tolerate_streams
-from fmnist_lightning.config.errors import INTERRUPTED, TERMINATED, Interrupted, one_line, wants_trace
+from fmnist_lightning.config.errors import EXIT_SIGINT, EXIT_SIGTERM, Interrupted, format_error, full_traceback
 from fmnist_lightning.config.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
 from fmnist_lightning.config.validate import check, check_composed
 from fmnist_lightning.runs.folders import reject_existing_run
@@ -28,7 +28,7 @@ from fmnist_lightning.runs.resume import named_run, stored_config, unfinished_ru
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep, WatchSweep, is_completed_job
 from fmnist_lightning.runs.training_length import explain_end
-from fmnist_lightning.training.hardware import give_back_freed_memory
+from fmnist_lightning.training.hardware import trim_heap
 
 log = logging.getLogger(__name__)
 _failed: list[Path] = []  # folders of the runs that failed: one does not stop a sweep
@@ -41,7 +41,7 @@ def main() -> None:
     parser = get_args_parser()
     arguments = parser.parse_intermixed_args()
     if hasattr(signal, "SIGUSR1"):  # a cluster's early warning, which would end Python with another status
-        signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(TERMINATED))
+        signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(EXIT_SIGTERM))
     only_asks = arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion
     with ExitStack() as held:  # the lock of a run that resumes
         if not only_asks:
@@ -49,9 +49,9 @@ def main() -> None:
             try:
                 overrides = _validated(arguments, held)
             except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-                if wants_trace():
+                if full_traceback():
                     raise
-                sys.exit(f"error: {one_line(error)}")
+                sys.exit(f"error: {format_error(error)}")
             # Lightning launches further processes of a run with the same arguments
             sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
         try:
@@ -119,7 +119,7 @@ def _show_sweep(sweep: Sweep, options: list[str]) -> int:
     try:
         sweep.update()
     except OSError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {format_error(error)}", file=sys.stderr)
         unwritten = 1
     return sweep.show(options) or unwritten
 
@@ -157,7 +157,7 @@ def _run(cfg: DictConfig) -> None:
     except KeyboardInterrupt:  # before the run has taken the signals over
         if is_rank_zero():
             print(f"interrupted\nrun: {run.folder}", flush=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_SIGINT)
     except Interrupted as interruption:
         if is_rank_zero():
             print(f"{interruption}; resume it with resume={run.folder}\nrun: {run.folder}", flush=True)
@@ -165,10 +165,10 @@ def _run(cfg: DictConfig) -> None:
     except Exception as error:
         if run.summary_json.exists():
             log.info("the run failed", exc_info=error)  # the console shows warnings and above, the file all
-        if wants_trace():
+        if full_traceback():
             raise
         _failed.append(run.folder)
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {format_error(error)}", file=sys.stderr)
         if is_rank_zero():
             print(f"run: {run.folder}", flush=True)
         return
@@ -177,11 +177,11 @@ def _run(cfg: DictConfig) -> None:
             with suppress(OSError):  # reported at the end of the sweep, if it persists
                 sweep.update()
             gc.collect()  # a run's objects form cycles, which Python by itself looks for too rarely
-            give_back_freed_memory()
+            trim_heap()
     if summary:
         _show(summary, run.folder)
         if summary["status"] == "interrupted":  # a sweep ends here too
-            sys.exit(INTERRUPTED)
+            sys.exit(EXIT_SIGINT)
         if summary["status"] == "failed":
             _failed.append(run.folder)
 

@@ -23,7 +23,7 @@ import rich.box
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lightning.config.errors import one_line, run_command
+from fmnist_lightning.config.errors import format_error, run_command
 from fmnist_lightning.config.validate import check, composed, read_arguments
 from fmnist_lightning.runs.files import write_whole
 
@@ -88,7 +88,7 @@ def _whole(key: str, typed: str | None, least: int = 1) -> int:
 
 
 def _arm_names(typed: str | None) -> list[str]:
-    from fmnist_lightning.training.hardware import num_gpus
+    from fmnist_lightning.config.devices import num_gpus
 
     known = ["project", "conventional", "bare", "compiled"]
     if typed is None:  # compiling pays where it saves kernel launches
@@ -160,7 +160,7 @@ def _serve(pipe: Connection, name: str, overrides: list[str], images: int, repea
             arm.epochs(repeats + 1, turn)
             pipe.send(_peak_mb())
         except (ValueError, RuntimeError, OSError) as error:
-            pipe.send(one_line(error))
+            pipe.send(format_error(error))
         pipe.recv()
 
 
@@ -172,10 +172,10 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
     from fmnist_lightning.benchmarking import variants as arms
     from fmnist_lightning.runs.provenance import provenance
     from fmnist_lightning.training.build import build_model, choose_precision
-    from fmnist_lightning.training.hardware import keep_freed_memory
+    from fmnist_lightning.training.hardware import tune_malloc
 
     if name != "conventional":
-        keep_freed_memory()
+        tune_malloc()
     cfg = composed([*overrides, "~callbacks.early_stopping"])
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data, _convert_="all")

@@ -4,14 +4,15 @@ A run with the user's own code takes the --config-dir DIR with which it was trai
 Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from fmnist_lightning.config.arguments import argument, parse_arguments
 from fmnist_lightning.config.config_files import add_to_path
+from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.errors import run_command
-from fmnist_lightning.config.schema import LIMITS
-from fmnist_lightning.config.validate import read_arguments
+from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training.hardware import check_device
 
 # a sum of float32 in another order, on another device, moves the loss by less and at most a few of 10,000 images
 TOLERANCE = 5e-4
@@ -22,31 +23,37 @@ def main() -> None:
     run_command(evaluate, __doc__)
 
 
-def evaluate(arguments: list[str]) -> int:
+@dataclass
+class Arguments:
+    """What may be typed."""
+
+    run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
+    data_root: str | None = argument("data.root=DIR", None)
+    accelerator: str = argument("accelerator=NAME", "auto", SCHEMA["trainer.accelerator"])
+    config_dir: str | None = argument("--config-dir=DIR", None)
+
+
+def evaluate(argv: list[str]) -> int:
     """Scores a run again.
 
     Args:
-        arguments: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME, --config-dir DIR.
+        argv: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME, --config-dir DIR.
 
     Returns:
-        0 where validation and test scores agree with the summary, else 1.
+        0 if validation and test scores agree with the summary, else 1.
 
     Raises:
-        ValueError: an unknown argument, a folder that is no run, a run without scores, or other images than its own.
+        ValueError: an unknown argument, a directory without a run, a run without scores, or other images than its own.
     """
-    given = read_arguments(arguments, {"run": None, "data.root": None, "accelerator": "auto", "--config-dir": None})
-    if given["run"] is None:
-        raise ValueError("run=DIR is missing: the folder that a run's last line names")
-    if not LIMITS["trainer.accelerator"].holds(given["accelerator"]):
-        raise ValueError(f"accelerator={given['accelerator']}: must be {LIMITS['trainer.accelerator'].allowed}")
-    check_device(given["accelerator"] or "auto")
-    run = Run.existing(given["run"])
+    given = parse_arguments(Arguments, argv)
+    check_device(given.accelerator)
+    run = Run.existing(given.run)
     summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    folders = [Path(given["--config-dir"]).resolve()] if given["--config-dir"] else []
+    folders = [Path(given.config_dir).resolve()] if given.config_dir else []
     if folders and not folders[0].is_dir():
-        raise ValueError(f"--config-dir={given['--config-dir']}: there is no such folder")
+        raise ValueError(f"--config-dir={given.config_dir}: no such directory")
     cfg = run.read_config(folders=folders)
     add_to_path(folders)
 
@@ -58,14 +65,14 @@ def evaluate(arguments: list[str]) -> int:
     from fmnist_lightning.training.run import test
 
     # the source that the run found, where it was to choose
-    root = given["data.root"] or cfg.data.root
+    root = given.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
     data.setup()
     for fingerprint in ("data_sha256", "split_sha256"):
         if data.facts[fingerprint] != summary[fingerprint]:
             raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
     model, _ = run.load_best(cfg)
-    val, logits = test(model, data, summary["precision"], given["accelerator"] or "auto")
+    val, logits = test(model, data, summary["precision"], given.accelerator)
     scores = score(logits, data.labels["test"], data.class_names)
     print_scores(scores, data.class_names, Console(highlight=False))
     differences = {

@@ -29,11 +29,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from fmnist_lightning.config.errors import one_line, run_command
+from fmnist_lightning.config.devices import num_gpus
+from fmnist_lightning.config.errors import format_error, run_command
 from fmnist_lightning.config.validate import check, composed, read_arguments, without_hydra
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.plan import EPOCHS, SIZES, Planned, plan
-from fmnist_lightning.training.hardware import num_gpus
 
 OWN = {"reproduce.size": "full", "reproduce.seeds": "5", "reproduce.jobs": None, "reproduce.folder": None}
 ALLOWED = [f"data{key}" for key in ("", ".root", ".mirrors", ".num_train", ".num_test")]
@@ -222,7 +222,7 @@ def _raise_by_name(future: "Future[None]", planned: Planned, run: Run) -> None:
             "reproduce.jobs"
         ) from None
     except Exception as error:
-        raise ValueError(f"{planned.name}: {one_line(error)}; its folder is {run.folder}") from error
+        raise ValueError(f"{planned.name}: {format_error(error)}; its folder is {run.folder}") from error
 
 
 def _share_done(run: Run, size: str) -> float:

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fmnist_lightning.config import machine
+from fmnist_lightning.config import devices, machine
+from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import check, read_arguments
-from fmnist_lightning.training import hardware as devices
-from fmnist_lightning.training.hardware import num_gpus
 
 BAD = {
     # misspelt: group, option, key; also with the + that Hydra itself would let through

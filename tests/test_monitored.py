@@ -3,7 +3,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lightning.__main__ import _show
 from fmnist_lightning.config.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
-from fmnist_lightning.config.schema import beyond_limits
+from fmnist_lightning.config.schema import first_violation
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 
@@ -39,7 +39,7 @@ def test_mode_is_min_for_a_loss_and_max_for_an_accuracy():
 )
 def test_a_mode_that_contradicts_its_metric_is_rejected_by_name(callback, metric, mode, valid, composed):
     key = f"callbacks.{callback}"
-    message = beyond_limits(composed(f"{key}.monitor={metric}", f"{key}.mode={mode}"))
+    message = first_violation(composed(f"{key}.monitor={metric}", f"{key}.mode={mode}"))
     assert (message is None) == valid
     assert valid or f"{key}.mode={mode}: contradicts {key}.monitor={metric}" in message
 

@@ -19,8 +19,7 @@ from fmnist_lightning.config.config_files import CONF
 from fmnist_lightning.config.errors import Interrupted
 from fmnist_lightning.models import ANN, Classifier
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training import build
-from fmnist_lightning.training import hardware as devices
+from fmnist_lightning.training import build, hardware
 from fmnist_lightning.training import run as training
 from fmnist_lightning.training.build import ADVICE, build_model, build_trainer, choose_precision
 from fmnist_lightning.training.run import train
@@ -303,7 +302,7 @@ def test_an_epoch_that_a_run_has_not_is_not_reported(composed, tmp_path, monkeyp
 
 def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
     def chosen(has_bfloat16, *overrides):
-        monkeypatch.setattr(build, "computes_bfloat16", lambda accelerator: has_bfloat16)
+        monkeypatch.setattr(build, "has_fast_bfloat16", lambda accelerator: has_bfloat16)
         cfg = composed(*overrides)
         return choose_precision(cfg, build_model(cfg))
 
@@ -317,7 +316,7 @@ def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux says there what its processor can do")
 def test_bfloat16_is_chosen_where_the_processor_says_that_it_has_it():
     flags = Path("/proc/cpuinfo").read_text().split()
-    assert devices.computes_bfloat16("cpu") == ("amx_bf16" in flags or "avx512_bf16" in flags)
+    assert hardware.has_fast_bfloat16("cpu") == ("amx_bf16" in flags or "avx512_bf16" in flags)
 
 
 @pytest.mark.gpu

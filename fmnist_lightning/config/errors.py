@@ -8,8 +8,8 @@ from typing import Any
 
 from fmnist_lightning.config.environment import command_environment
 
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
-TERMINATED = 143  # that SIGTERM ended
+EXIT_SIGINT = 130  # what a shell reports of a program that Ctrl-C ended
+EXIT_SIGTERM = 143  # that SIGTERM ended
 
 
 class Interrupted(BaseException):
@@ -26,15 +26,15 @@ class Interrupted(BaseException):
     @property
     def status(self) -> int:
         """The exit status; a cluster's early warning counts as SIGTERM."""
-        return INTERRUPTED if self.number == signal.SIGINT else TERMINATED
+        return EXIT_SIGINT if self.number == signal.SIGINT else EXIT_SIGTERM
 
 
-def wants_trace() -> bool:
+def full_traceback() -> bool:
     """Whether HYDRA_FULL_ERROR=1 asks for the full trace."""
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def one_line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """The message of an error, or of the error that Hydra wrapped while it built an object, on one line."""
     if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         error = error.__cause__
@@ -62,10 +62,10 @@ def run_command(command: Callable[[list[str]], Any], usage: str | None, interrup
         result = command(sys.argv[1:])
     except KeyboardInterrupt:
         print(interrupted, flush=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_SIGINT)
     except Exception as error:
-        if wants_trace():
+        if full_traceback():
             raise
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {format_error(error)}")
     if isinstance(result, int):
         sys.exit(result)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.devices import check_device, count_devices, num_gpus
 from fmnist_lightning.config.processes import check_processes
-from fmnist_lightning.training.hardware import check_device, count_devices, num_gpus
 
 
 def check_data_root(data: DictConfig) -> None:

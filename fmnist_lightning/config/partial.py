@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fmnist_lightning.config.schema import spelling
+from fmnist_lightning.config.schema import to_override
 
 
 def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:
@@ -21,5 +21,5 @@ def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]
         unlimited: tuple[Any, ...] = {"max_steps": (-1,), "max_time": (None,)}.get(key, (False, 0))
         return key in ("overfit_batches", "fast_dev_run", "max_steps", "max_time") and value not in unlimited
 
-    limits = [f"trainer.{key}={spelling(value)}" for key, value in trainer.items() if is_limit(key, value)]
+    limits = [f"trainer.{key}={to_override(value)}" for key, value in trainer.items() if is_limit(key, value)]
     return ", ".join(limits) or None

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from fmnist_lightning.config.config_files import CONF
-from fmnist_lightning.config.schema import LIMITS, spelling
+from fmnist_lightning.config.schema import SCHEMA, to_override
 
 # what this package passes to the Trainer itself, or what has no effect here; and what to do instead
 REFUSED = {
@@ -70,7 +70,9 @@ def check_trainer_argument(name: str, value: Any) -> None:
     allowed = types[name]
     is_flag = isinstance(value, bool)
     if not any(isinstance(value, _TYPES[word]) and (is_flag <= (word == "bool")) for word in allowed):
-        raise ValueError(f"trainer.{name}={spelling(value)}: must be {' or '.join(_WORDS[word] for word in allowed)}")
+        raise ValueError(
+            f"trainer.{name}={to_override(value)}: must be {' or '.join(_WORDS[word] for word in allowed)}"
+        )
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
@@ -80,7 +82,7 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
         ValueError: as `check_trainer_argument` says.
     """
     for name, value in trainer.items():
-        if f"trainer.{name}" not in LIMITS:
+        if f"trainer.{name}" not in SCHEMA:
             check_trainer_argument(name, value)
 
 

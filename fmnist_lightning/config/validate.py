@@ -21,7 +21,7 @@ from fmnist_lightning.config.config_files import GROUPS
 from fmnist_lightning.config.extras import check_loggers
 from fmnist_lightning.config.machine import check_data_root, check_machine
 from fmnist_lightning.config.other_templates import equivalent
-from fmnist_lightning.config.schema import LIMITS, beyond_limits, is_list, is_number, keys_of, spelling
+from fmnist_lightning.config.schema import SCHEMA, first_violation, flatten_keys, is_list, is_number, to_override
 from fmnist_lightning.config.trainer_arguments import check_trainer, check_trainer_argument, is_trainer_argument
 from fmnist_lightning.runs.folders import check_folder, check_subdirs, run_dir
 
@@ -35,7 +35,7 @@ LAUNCHERS = {
     "slurm": "hydra_plugins.hydra_submitit_launcher",
 }
 # entries without which there is no metrics.csv, best.ckpt or last.ckpt
-NEEDED = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "callbacks.checkpoint")
+REQUIRED_CALLBACKS = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "callbacks.checkpoint")
 
 
 class Launch(NamedTuple):
@@ -100,7 +100,7 @@ def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
         ValueError: naming the override to change.
         omegaconf.errors.OmegaConfBaseException: an interpolation that leads nowhere.
     """
-    keys = keys_of(cfg)
+    keys = flatten_keys(cfg)
     added = sorted(set(keys) - known) if known is not None else []
     if unknown := [key for key in added if key[:6] != "hydra." and not is_trainer_argument(key)]:
         raise ValueError(f"{unknown[0]}: no such key")
@@ -108,12 +108,12 @@ def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg.get(group)):
             raise ValueError(f"{group}: missing from the configuration; choose an option: {group}=...")
-    for key in NEEDED:
+    for key in REQUIRED_CALLBACKS:
         if OmegaConf.select(cfg, key) is None:
             raise ValueError(f"{key}: missing from the configuration, and no run is complete without it")
     check_trainer(cfg.trainer)
     check_loggers(cfg.logger)
-    if violation := beyond_limits(cfg):
+    if violation := first_violation(cfg):
         raise ValueError(violation)
     if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
         raise ValueError("data.batch_size=1: batch normalization needs 2 images or more; add model.batch_norm=false")
@@ -170,7 +170,7 @@ def _parse(loader: ConfigLoader, typed: str, source: str = "") -> Override:
     if not values:
         raise ValueError(f"{source}{typed}: an empty list of values")
     if twice := [value for i, (_, value) in enumerate(values) if values[i] in values[:i]]:
-        raise ValueError(f"{source}{typed}: {spelling(twice[0])} is listed twice")
+        raise ValueError(f"{source}{typed}: {to_override(twice[0])} is listed twice")
     return override
 
 
@@ -220,7 +220,7 @@ def _check_jobs(here: Composer, overrides: list[Override], typed: list[str], lau
     checked_folder = False
     for choice in itertools.product(*group_options):
         base = here.compose([override.input_line or "" for override in choice])
-        keys = keys_of(base)
+        keys = flatten_keys(base)
         known = set(keys)
         for override in values:
             _check_value(here.loader, base, keys, override)
@@ -285,7 +285,7 @@ def _check_option(loader: ConfigLoader, override: Override) -> None:
     options = loader.get_group_options(group, ObjectType.CONFIG)
     for value in _values(override):
         for option in value if is_list(value) else [value]:
-            _check_one_option(group, spelling(option), options, typed or "")
+            _check_one_option(group, to_override(option), options, typed or "")
 
 
 def _check_one_option(group: str, option: str, options: list[str], typed: str) -> None:
@@ -318,8 +318,10 @@ def _check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], overri
         return
     if key not in keys or key.rpartition(".")[2].startswith("_"):
         raise ValueError(f"{typed}: {_unknown(key, override, keys, loader)}")
-    if override.is_delete() and (key in NEEDED or not re.fullmatch(r"(callbacks|logger)\.\w+", key)):
-        raise ValueError(f"{typed}: cannot be removed; only callbacks and loggers can, and not {', '.join(NEEDED)}")
+    if override.is_delete() and (key in REQUIRED_CALLBACKS or not re.fullmatch(r"(callbacks|logger)\.\w+", key)):
+        raise ValueError(
+            f"{typed}: cannot be removed; only callbacks and loggers can, and not {', '.join(REQUIRED_CALLBACKS)}"
+        )
     if override.is_delete() or key.startswith("hydra."):
         return
     current = OmegaConf.select(base, key)
@@ -327,7 +329,7 @@ def _check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], overri
         if isinstance(value, str) and "${" in value:
             continue  # checked once it is resolved
         if allowed := _what_else(key, value, current):
-            raise ValueError(f"{key}={spelling(value)}: must be {allowed}")
+            raise ValueError(f"{key}={to_override(value)}: must be {allowed}")
 
 
 def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader) -> str:
@@ -358,8 +360,8 @@ def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader
 
 def _what_else(key: str, value: Any, current: Any) -> str | None:
     """What is allowed instead of value; a key without a limit takes values of the type that its yaml has."""
-    if key in LIMITS:
-        return None if LIMITS[key].holds(value) else LIMITS[key].allowed
+    if key in SCHEMA:
+        return None if SCHEMA[key].is_valid(value) else SCHEMA[key].allowed
     if isinstance(current, bool):
         return None if isinstance(value, bool) else "true or false"
     if is_number(current):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from fmnist_lightning.config.schema import require
+from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.data import archives, synthetic
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 
@@ -58,9 +58,9 @@ class FashionMNISTData(pl.LightningDataModule):
         num_test: int = 10_000,
     ) -> None:
         super().__init__()
-        require(data__source=source, data__root=root, data__mirrors=mirrors, data__batch_size=batch_size)
-        require(data__val_fraction=val_fraction, data__split_seed=split_seed, data__augment=augment)
-        require(data__train_fraction=train_fraction, data__num_train=num_train, data__num_test=num_test)
+        validate_values(data__source=source, data__root=root, data__mirrors=mirrors, data__batch_size=batch_size)
+        validate_values(data__val_fraction=val_fraction, data__split_seed=split_seed, data__augment=augment)
+        validate_values(data__train_fraction=train_fraction, data__num_train=num_train, data__num_test=num_test)
         self.source, self.root, self.mirrors = source, Path(root).expanduser(), list(mirrors)
         self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
         self.split_seed = split_seed

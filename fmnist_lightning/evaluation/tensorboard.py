@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.errors import format_error
 
 # The HParams table takes its columns from a single run: every run has the same, each with one type
 METRICS = (
@@ -139,7 +139,7 @@ def show_network(
         try:
             writer.add_graph(network, inputs[:1])
         except Exception as error:  # not every network can be traced, and none under PYTORCH_JIT=0
-            log.warning("TensorBoard shows no graph of this network: %s", one_line(error))
+            log.warning("TensorBoard shows no graph of this network: %s", format_error(error))
     if not isinstance(network, nn.Sequential):
         return
     with torch.inference_mode():

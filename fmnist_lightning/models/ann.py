@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from fmnist_lightning.config.schema import require
+from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.models.classifier import NUM_CLASSES, Classifier
 from fmnist_lightning.models.layers import dense_block
 
@@ -37,7 +37,7 @@ class ANN(Classifier):
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
-        require(model__hidden=hidden, model__dropout=dropout, model__batch_norm=batch_norm)
+        validate_values(model__hidden=hidden, model__dropout=dropout, model__batch_norm=batch_norm)
         sizes = [28 * 28, *hidden]
         blocks = [layer for pair in pairwise(sizes) for layer in dense_block(*pair, dropout, batch_norm)]
         network = nn.Sequential(nn.Flatten(), *blocks, nn.Linear(sizes[-1], NUM_CLASSES))

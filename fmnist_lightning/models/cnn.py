@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fmnist_lightning.config.schema import require
+from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.models.classifier import NUM_CLASSES, Classifier
 from fmnist_lightning.models.layers import conv_block, dense_block
 
@@ -45,8 +45,8 @@ class CNN(Classifier):
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
-        require(model__filters=filters, model__kernel_size=kernel_size, model__padding=padding)
-        require(model__dropout=dropout, model__batch_norm=batch_norm, model__head=head)
+        validate_values(model__filters=filters, model__kernel_size=kernel_size, model__padding=padding)
+        validate_values(model__dropout=dropout, model__batch_norm=batch_norm, model__head=head)
         blocks: list[nn.Module] = []
         side = 28
         for num_in, num_out in pairwise([1, *filters]):

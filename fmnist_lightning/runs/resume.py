@@ -17,9 +17,9 @@ from fmnist_lightning.config.compose import set_job, without_hydra
 from fmnist_lightning.config.config_files import CONF, walk
 from fmnist_lightning.config.extras import check_loggers
 from fmnist_lightning.config.machine import check_machine
-from fmnist_lightning.config.schema import keys_of
+from fmnist_lightning.config.schema import flatten_keys
 from fmnist_lightning.config.trainer_arguments import check_trainer
-from fmnist_lightning.config.validate import NEEDED
+from fmnist_lightning.config.validate import REQUIRED_CALLBACKS
 from fmnist_lightning.runs.folders import run_dir
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import SUMMARY, Run
@@ -155,10 +155,14 @@ def _check_config_file(run: Run) -> None:
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:
     """Refuses a configuration without the trainer's arguments or the callbacks that every run needs."""
-    if missing := next((key for key in NEEDED if OmegaConf.select(cfg, key) is None), None):
+    if missing := next((key for key in REQUIRED_CALLBACKS if OmegaConf.select(cfg, key) is None), None):
         raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
     trainer, callbacks = (OmegaConf.load(CONF / group / "default.yaml") for group in ("trainer", "callbacks"))
-    needed = [f"trainer.{key}" for key in keys_of(trainer)]
-    needed += [f"callbacks.{key}" for key in keys_of(callbacks) if f"callbacks.{key.partition('.')[0]}" in NEEDED]
-    if missing := next(iter(sorted(set(needed) - set(keys_of(cfg)))), None):
+    needed = [f"trainer.{key}" for key in flatten_keys(trainer)]
+    needed += [
+        f"callbacks.{key}"
+        for key in flatten_keys(callbacks)
+        if f"callbacks.{key.partition('.')[0]}" in REQUIRED_CALLBACKS
+    ]
+    if missing := next(iter(sorted(set(needed) - set(flatten_keys(cfg)))), None):
         raise ValueError(f"{run.config_file}: {missing} is missing; add it there")

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lightning.config.config_files import GROUPS, scan_config_files, walk
-from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.config.monitored import BEST
-from fmnist_lightning.config.schema import LIMITS, beyond_limits, is_number
+from fmnist_lightning.config.schema import SCHEMA, first_violation, is_number
 from fmnist_lightning.config.trainer_arguments import is_trainer_argument
 
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
@@ -64,7 +64,7 @@ SUMMARY_HOLDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "data_note": ("text or null", lambda v: v is None or _is_text(v)),
     "data_sha256": ("text", _is_text),
     "split_sha256": ("text", _is_text),
-    "precision": ("a precision", lambda v: v != "auto" and LIMITS["trainer.precision"].holds(v)),
+    "precision": ("a precision", lambda v: v != "auto" and SCHEMA["trainer.precision"].is_valid(v)),
     "resumed": ("a list of parts", lambda v: isinstance(v, list) and all(isinstance(part, dict) for part in v)),
 }
 
@@ -112,9 +112,9 @@ def read_config(
             "replace it there by its value"
         )
     try:
-        broken = beyond_limits(config)
+        broken = first_violation(config)
     except (OmegaConfBaseException, RecursionError) as error:  # an interpolation that leads nowhere, or in a circle
-        broken = one_line(error)
+        broken = format_error(error)
     if broken:
         raise ValueError(f"{path}: {broken}")
     return config
@@ -159,7 +159,7 @@ def _unnamed(
 
 
 def _is_place(key: str, value: Any, run_dir: Path) -> bool:
-    if key in LIMITS or not isinstance(value, str) or _METRIC.fullmatch(value):
+    if key in SCHEMA or not isinstance(value, str) or _METRIC.fullmatch(value):
         return False
     if "://" not in value and Path(value).resolve().is_relative_to(run_dir):
         return False  # ${hydra:runtime.output_dir} in the user's config file

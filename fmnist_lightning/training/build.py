@@ -24,7 +24,7 @@ from fmnist_lightning.config.processes import announce_launch, ignore_foreign_ra
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import CheckpointFiles
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training.hardware import computes_bfloat16
+from fmnist_lightning.training.hardware import has_fast_bfloat16
 from fmnist_lightning.training.loggers import build_loggers
 from fmnist_lightning.training.validation import ValidateEveryEpoch
 
@@ -57,7 +57,7 @@ def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
     if cfg.trainer.precision != "auto":
         return cfg.trainer.precision
     convolves = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
-    pays = convolves and cfg.trainer.gradient_clip_val is None and computes_bfloat16(cfg.trainer.accelerator)
+    pays = convolves and cfg.trainer.gradient_clip_val is None and has_fast_bfloat16(cfg.trainer.accelerator)
     return "bf16-mixed" if pays else "32-true"
 
 

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.batch_counts import batches_before_training, completed_batches, total_batches
-from fmnist_lightning.training.hardware import give_back_freed_memory
+from fmnist_lightning.training.hardware import trim_heap
 from fmnist_lightning.training.loggers import first_epoch
 
 
@@ -204,9 +204,9 @@ class EpochProgress(Callback):
             self.bar.stop()
 
 
-class GiveBackMemory(Callback):
+class TrimHeap(Callback):
     """Between epochs, hands back what steps and validation freed: it lies in pieces that the next ones add to."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Hands it back."""
-        give_back_freed_memory()
+        trim_heap()

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning.pytorch.loggers.logger import DummyLogger
 from omegaconf import DictConfig
 
-from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.runs.run import Run
 
 MLFLOW_STORE = "sqlite:///outputs/mlflow.db"
@@ -73,7 +73,10 @@ def _mlflow_defaults(node: DictConfig, run: Run, run_id: str | None) -> dict[str
         try:
             MlflowClient(uri).get_run(run_id)
         except MlflowException as error:
-            print(f"MLflow run {run_id} cannot be continued ({one_line(error)}); a new one is started", file=sys.stderr)
+            print(
+                f"MLflow run {run_id} cannot be continued ({format_error(error)}); a new one is started",
+                file=sys.stderr,
+            )
         else:
             defaults["run_id"] = run_id
     return defaults
@@ -125,9 +128,9 @@ def start_loggers(
         except OSError as error:
             if error.filename:
                 raise
-            raise ValueError(f"logger={name}: {one_line(error)}") from error
+            raise ValueError(f"logger={name}: {format_error(error)}") from error
         except Exception as error:
-            raise ValueError(f"logger={name}: {one_line(error)}") from error
+            raise ValueError(f"logger={name}: {format_error(error)}") from error
         if not isinstance(logger, CSVLogger):  # a full disk ends the run, whoever meets it
             _guard(logger, name)
     return ids
@@ -146,7 +149,7 @@ def _guard(logger: Logger, name: str) -> None:
                 return method(*args, **kwargs)
             except Exception as error:
                 failed.append(error)
-                print(f"logger={name} failed, the run continues without it: {one_line(error)}", file=sys.stderr)
+                print(f"logger={name} failed, the run continues without it: {format_error(error)}", file=sys.stderr)
 
         return call
 
@@ -188,7 +191,7 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
             page = wandb.Html(run.report_html.read_text(), inject=False)
             logger.experiment.log(media | {"report/page": page, "trainer/global_step": summary["best_epoch"]})
     except Exception as error:
-        print(f"the report is not in {type(logger).__name__}: {one_line(error)}", file=sys.stderr)
+        print(f"the report is not in {type(logger).__name__}: {format_error(error)}", file=sys.stderr)
 
 
 def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from fmnist_lightning.config.errors import Interrupted, one_line
+from fmnist_lightning.config.errors import Interrupted, format_error
 from fmnist_lightning.config.partial import partial_overrides
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.config.validate import without_hydra
@@ -30,8 +30,8 @@ from fmnist_lightning.runs.checkpoints import load_weights
 from fmnist_lightning.runs.provenance import config_sha256, provenance
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision, make_trainer, quiet
-from fmnist_lightning.training.callbacks import GiveBackMemory, best_checkpoint
-from fmnist_lightning.training.hardware import give_back_freed_memory, keep_freed_memory
+from fmnist_lightning.training.callbacks import TrimHeap, best_checkpoint
+from fmnist_lightning.training.hardware import trim_heap, tune_malloc
 from fmnist_lightning.training.loggers import finish_loggers, log_report, start_loggers
 from fmnist_lightning.training.signals import StopOnDivergence, StopOnSignal
 from fmnist_lightning.training.state import ProcessState, is_dev_run, newest_checkpoint, rows_of
@@ -101,7 +101,7 @@ def train(cfg: DictConfig, folder: str | Path, overrides: list[str], resume: boo
         signals.defer()
         status.summary |= {"fit_seconds": round(seconds, 2), "epochs": len(run.read_metrics())}
         if divergence:
-            status.write(status="failed", error=one_line(divergence))
+            status.write(status="failed", error=format_error(divergence))
         elif ctrl_c:
             status.write(status="interrupted")
 
@@ -133,7 +133,7 @@ def _read_previous(run: Run) -> dict[str, Any]:
 
 def _prepare(cfg: DictConfig, run: Run, previous: dict[str, Any], resume: bool) -> Prepared:
     """Loads the data, builds model and trainer, chooses the checkpoint to resume from."""
-    keep_freed_memory()
+    tune_malloc()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     data = _load_data(cfg, run, previous)
     model = build_model(cfg)
@@ -202,7 +202,7 @@ def _fit(prepared: Prepared, signals: StopOnSignal) -> tuple[float, FloatingPoin
         divergence = error
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if checkpoint and not state.begun:  # a checkpoint may hold anything
-            raise ValueError(f"{checkpoint}: cannot resume from it ({one_line(error)})") from error
+            raise ValueError(f"{checkpoint}: cannot resume from it ({format_error(error)})") from error
         raise
     return state.seconds, divergence
 
@@ -226,7 +226,7 @@ def fit(
     Raises:
         FloatingPointError: the loss diverged.
     """
-    trainer.callbacks.extend([*callbacks, GiveBackMemory()])  # type: ignore[attr-defined]
+    trainer.callbacks.extend([*callbacks, TrimHeap()])  # type: ignore[attr-defined]
     with quiet():
         # the garbage collector need not walk the million objects of the libraries again and again: a tenth of an
         # epoch of the ANN
@@ -261,7 +261,7 @@ def _evaluate_best(
     val, logits = test(model, data, trainer.precision, device.type, devices, [signals])
     labels = data.labels["test"]
     run.write_predictions(labels, logits.softmax(dim=1))
-    give_back_freed_memory()  # before the report allocates its own
+    trim_heap()  # before the report allocates its own
     return {
         "best_epoch": checkpoint["epoch"] + 1,
         "monitored": _monitored(trainer),
@@ -348,8 +348,8 @@ def _report(
         raise
     except Exception as error:
         raise ValueError(
-            f"the report failed ({one_line(error)}); test accuracy {summary['test']['accuracy']:.4f}, all scores are "
-            f"in {run.summary_json}; resume={run.folder} writes the report"
+            f"the report failed ({format_error(error)}); test accuracy {summary['test']['accuracy']:.4f}, all scores "
+            f"are in {run.summary_json}; resume={run.folder} writes the report"
         ) from error
 
 

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.trainer.states import TrainerFn
 
-from fmnist_lightning.config.errors import INTERRUPTED, Interrupted
+from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted
 from fmnist_lightning.training.state import can_go_on_from_here, save_newest
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
@@ -131,7 +131,7 @@ def _in_main_thread() -> bool:
 def _terminate() -> NoReturn:
     if os.isatty(1):
         os.write(1, b"\x1b[?25h\n")  # the progress bar hid the cursor
-    os._exit(INTERRUPTED)
+    os._exit(EXIT_SIGINT)
 
 
 class StopOnDivergence(Callback):

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from omegaconf import DictConfig
 
-from fmnist_lightning.config.errors import one_line
+from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.run import Run
 
@@ -45,7 +45,7 @@ class RunStatus:
         if self._recording:
             status = "failed" if isinstance(error, Exception) else "interrupted"
             with suppress(OSError):  # of a full disk, the first error is the one to report
-                self.write(status=status, error=one_line(error))
+                self.write(status=status, error=format_error(error))
 
     def claim(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
         """Makes the directory this run's own.

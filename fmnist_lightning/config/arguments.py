@@ -1,0 +1,93 @@
+"""Parses the KEY=VALUE arguments of commands that compose no configuration: one dataclass per command.
+
+@dataclass
+class Arguments:
+    run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
+    format: str = argument("format=NAME", "onnx", one_of("onnx", "torchscript"))
+    overrides: list[str] = field(default_factory=list)  # Hydra's; without this field other keys are rejected
+
+given = parse_arguments(Arguments, sys.argv[1:])
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from fmnist_lightning.config.schema import Constraint
+
+T = TypeVar("T")
+
+
+def argument(
+    usage: str, default: Any = dataclasses.MISSING, constraint: Constraint | None = None, missing: str = "required"
+) -> Any:
+    """A dataclass field for one argument.
+
+    Args:
+        usage: as documented, "KEY=WHAT"; a key such as --config-dir also takes its value as the next argument.
+        default: its value if it is not given; a required argument has none.
+        constraint: the allowed values, which are parsed as in Hydra's overrides; without it any text is allowed.
+        missing: what a required argument is, for the error message.
+    """
+    metadata = {"usage": usage, "constraint": constraint, "missing": missing}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
+    """The arguments of a command.
+
+    Args:
+        cls: a dataclass whose fields are made by `argument`; a list among them collects all other arguments.
+        argv: as typed.
+
+    Raises:
+        ValueError: an unknown or missing argument, or a value that is not allowed.
+    """
+    fields: dict[str, Any] = {}  # by key
+    rest_name = None
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if "usage" in field.metadata:
+            fields[field.metadata["usage"].partition("=")[0]] = field
+        else:
+            rest_name = field.name
+    groups = {key.partition(".")[0] for key in fields if "." in key}
+    values: dict[str, Any] = {}
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word.startswith("--") and word in fields:
+            word = f"{word}={next(words, '')}"
+        key, equals, text = word.partition("=")
+        if key in fields and equals:
+            values[fields[key].name] = _parse(key, text, fields[key].metadata["constraint"])
+        elif rest_name and key not in fields and key.partition(".")[0] not in groups:
+            rest.append(word)
+        else:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"; did you mean {near[0]}={text}?" if near else "."
+            raise ValueError(f"{word}: no such argument{hint} Allowed are {_usage(fields)}")
+    for field in fields.values():
+        if field.name not in values and field.default is dataclasses.MISSING:
+            raise ValueError(f"{field.metadata['usage']} is missing: {field.metadata['missing']}")
+    return cls(**values, **({rest_name: rest} if rest_name else {}))
+
+
+def _usage(fields: dict[str, Any]) -> str:
+    return ", ".join(field.metadata["usage"] for field in fields.values())
+
+
+def _parse(key: str, text: str, constraint: Constraint | None) -> Any:
+    if constraint is None:
+        return text
+    try:
+        (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
+        value = text if override.is_sweep_override() else override.value()
+    except HydraException:
+        value = text
+    if not constraint.is_valid(value):
+        raise ValueError(f"{key}={text}: must be {constraint.allowed}")
+    return value

@@ -1,0 +1,60 @@
+"""Which devices this machine has, according to the driver: importing torch to find out takes seconds."""
+
+import ctypes
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+from fmnist_lightning.config.schema import is_int, is_list
+
+
+def check_device(accelerator: str, devices: Any = 1) -> None:
+    """Rejects devices that this machine does not have.
+
+    Args:
+        accelerator: as trainer.accelerator.
+        devices: the number of devices, a list of device indices, or "auto".
+
+    Raises:
+        ValueError: naming the available devices.
+    """
+    on_mac = platform.system() == "Darwin"
+    if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
+        if is_list(devices):
+            raise ValueError(
+                f"trainer.devices={list(devices)}: a CPU has no device numbers; give a number of processes"
+            )
+        return
+    if (accelerator == "mps" and not on_mac) or (accelerator == "cuda" and on_mac) or num_gpus() == 0:
+        raise ValueError(
+            f"trainer.accelerator={accelerator}: no such device is in reach of this machine's driver; "
+            "cpu and auto (the best there is) are allowed here"
+        )
+    highest = max(devices) + 1 if is_list(devices) else devices
+    if is_int(highest) and highest > num_gpus():
+        raise ValueError(f"trainer.devices={devices}: this machine has {num_gpus()} GPU{'s' * (num_gpus() > 1)}")
+
+
+def count_devices(accelerator: str, devices: Any) -> int:
+    """How many devices of this machine train; arguments as those of check_device."""
+    if devices == "auto":
+        return 1 if accelerator == "cpu" else max(num_gpus(), 1)
+    return len(devices) if is_list(devices) else int(devices)
+
+
+@functools.cache
+def num_gpus() -> int:
+    """How many GPUs trainer.accelerator=gpu could use, asked of the driver: importing torch takes seconds."""
+    if platform.system() == "Darwin":
+        return int(platform.machine() == "arm64")
+    if Path("/dev/kfd").exists():  # AMD's ROCm, which torch addresses as CUDA
+        return max(1, len(list(Path("/dev/dri").glob("renderD*"))))
+    try:
+        cuda = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

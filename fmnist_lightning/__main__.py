@@ -24,7 +24,7 @@ from fmnist_lightning.config.errors import EXIT_SIGINT, EXIT_SIGTERM, Interrupte
 from fmnist_lightning.config.processes import ignore_foreign_ranks, is_rank_zero, worker_overrides
 from fmnist_lightning.config.validate import check, check_composed
 from fmnist_lightning.runs.folders import reject_existing_run
-from fmnist_lightning.runs.resume import named_run, stored_config, unfinished_runs
+from fmnist_lightning.runs.resume import find_run, find_unfinished_runs, stored_config
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep, WatchSweep, is_completed_job
 from fmnist_lightning.runs.training_length import explain_end
@@ -90,7 +90,7 @@ def _resumed(cfg: DictConfig, overrides: list[str], held: ExitStack) -> list[str
         return overrides
     changes = [] if cfg.resume == "auto" else [typed for typed in overrides if typed.partition("=")[0] != "resume"]
     folders = user_folders(cfg.hydra)
-    for run in unfinished_runs(cfg, folders) if cfg.resume == "auto" else [named_run(cfg.resume)]:
+    for run in find_unfinished_runs(cfg, folders) if cfg.resume == "auto" else [find_run(cfg.resume)]:
         try:
             if is_rank_zero():
                 held.enter_context(run.locked())

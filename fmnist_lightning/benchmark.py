@@ -25,7 +25,7 @@ from rich.table import Table
 
 from fmnist_lightning.config.errors import format_error, run_command
 from fmnist_lightning.config.validate import check, composed, read_arguments
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 
 OWN = {"repeats": "5", "images": "60000", "output": None, "arms": None}
 PARTS = ("input", "step", "epoch")
@@ -75,7 +75,7 @@ def benchmark(arguments: Sequence[str]) -> dict[str, Any]:
     result["settings"] = {"overrides": overrides, "repeats": repeats}
     output = Path(own["output"] or f"outputs/benchmark-{result['machine']['model']}.json")
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(output, json.dumps(result, indent=2) + "\n")
+    atomic_write(output, json.dumps(result, indent=2) + "\n")
     _print(result)
     print(f"written: {output}")
     return result

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lightning.config.config_files import scan_config_files, user_folders
 from fmnist_lightning.config.validate import composed as compose_command
 from fmnist_lightning.runs.provenance import config_sha256
-from fmnist_lightning.runs.resume import stored_config, unfinished_runs
+from fmnist_lightning.runs.resume import find_unfinished_runs, stored_config
 from fmnist_lightning.runs.run import Run
 
 WRITER = "_target_: my_loggers.Writer\nfolder: /var/log/runs\nname: a\n"
@@ -103,6 +103,6 @@ def test_auto_finds_a_run_with_own_code_and_reports_one_that_it_cannot_read(proj
     cfg = compose_command(typed, str(project))
     assert user_folders(cfg.hydra) == [project]
     run = stored(project / "run", cfg)
-    assert [found.folder for found in unfinished_runs(cfg, user_folders(cfg.hydra))] == [run.folder]
+    assert [found.folder for found in find_unfinished_runs(cfg, user_folders(cfg.hydra))] == [run.folder]
     with pytest.raises(ValueError, match="add --config-dir DIR"):
-        list(unfinished_runs(cfg))
+        list(find_unfinished_runs(cfg))

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
 from fmnist_lightning.models import ANN
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 
@@ -57,7 +57,7 @@ def test_the_best_model_comes_back_with_its_weights(finished):
 def test_weights_of_another_model_are_refused_by_name(finished):
     config = finished.read_config()
     config.model.hidden = [8]
-    write_whole(finished.config_file, OmegaConf.to_yaml(config))
+    atomic_write(finished.config_file, OmegaConf.to_yaml(config))
     with pytest.raises(ValueError, match=r"best\.ckpt: not the weights of ANN"):
         finished.load_best()
 
@@ -69,7 +69,7 @@ def test_weights_of_another_model_are_refused_by_name(finished):
 def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_imported(target, finished):
     config = finished.read_config()
     config.callbacks.epoch_metrics._target_ = target
-    write_whole(finished.config_file, OmegaConf.to_yaml(config))
+    atomic_write(finished.config_file, OmegaConf.to_yaml(config))
     with pytest.raises(ValueError, match=f"_target_={target}: no config file names it"):
         finished.read_config()
     with pytest.raises(ValueError, match="no config file names it"):
@@ -155,9 +155,9 @@ def test_evaluate_refuses_other_images_than_the_runs(finished):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
-    write_whole(path, "first")
+    atomic_write(path, "first")
     with pytest.raises(TypeError):
-        write_whole(path, ["not", "bytes"])  # fails while the temporary file is open
+        atomic_write(path, ["not", "bytes"])  # fails while the temporary file is open
     assert path.read_text() == "first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.stat().st_mode & 0o777 == 0o644

@@ -16,7 +16,7 @@ from torchvision.datasets import FashionMNIST
 
 from fmnist_lightning.data.download import download
 from fmnist_lightning.data.idx import read_idx
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 
 CLASS_NAMES: tuple[str, ...] = tuple(FashionMNIST.classes)
 PUBLISHED_MD5: dict[str, str] = dict(FashionMNIST.resources)
@@ -147,7 +147,7 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
                 except (OSError, ValueError, http.client.HTTPException) as error:
                     refusals.append(f"{mirror}: {_in_words(error)}")
                 else:
-                    write_whole(raw / name, content)  # a full disk is no fault of the mirror
+                    atomic_write(raw / name, content)  # a full disk is no fault of the mirror
             if content is None:
                 raise _explain(root, faults, refusals)
             contents[name] = content

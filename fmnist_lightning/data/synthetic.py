@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 
 VERSION = 1  # of the drawings: raised by whatever alters a pixel, so that no cache is taken for another
 CANVAS = 56  # pixels; drawn at twice the final 28 and averaged down
@@ -49,7 +49,7 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
                 drawn = (*draw(num_train, seed=0), *draw(num_test, seed=1))
                 content = io.BytesIO()
                 np.savez(content, *drawn)
-                write_whole(path, content.getvalue())
+                atomic_write(path, content.getvalue())
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, drawn)
     return train_images, train_labels, test_images, test_labels
 

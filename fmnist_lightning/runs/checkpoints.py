@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import nn
 
-from fmnist_lightning.runs.files import is_whole, sums_file, write_whole
+from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact
 
 
 class CheckpointFiles(CheckpointIO):
@@ -35,13 +35,13 @@ class CheckpointFiles(CheckpointIO):
         torch.save(checkpoint, buffer)
         new = f"{hashlib.sha256(buffer.getbuffer()).hexdigest()}  {path.name}\n"
         old = (
-            sums_file(path).read_text(encoding="utf-8", errors="replace")
-            if path.exists() and sums_file(path).exists()
+            checksum_path(path).read_text(encoding="utf-8", errors="replace")
+            if path.exists() and checksum_path(path).exists()
             else ""
         )
-        write_whole(sums_file(path), old + new)  # either file is good while one replaces the other
-        write_whole(path, buffer.getvalue())
-        write_whole(sums_file(path), new)
+        atomic_write(checksum_path(path), old + new)  # either file is good while one replaces the other
+        atomic_write(path, buffer.getvalue())
+        atomic_write(checksum_path(path), new)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -53,7 +53,7 @@ class CheckpointFiles(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint and its checksum."""
-        for file in (self._own(path), sums_file(self._own(path))):
+        for file in (self._own(path), checksum_path(self._own(path))):
             file.unlink(missing_ok=True)
 
     def _own(self, path: str | Path) -> Path:
@@ -89,8 +89,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such checkpoint")
-    if not is_whole(path):
-        raise ValueError(f"{path}: damaged, its SHA-256 does not stand in {sums_file(path).name}")
+    if not is_intact(path):
+        raise ValueError(f"{path}: damaged, its SHA-256 does not stand in {checksum_path(path).name}")
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()

@@ -1,22 +1,22 @@
-"""How a file is written, whole or not at all, and whether it still is what was written."""
+"""Atomic writes, and checksums of the files that were written."""
 
 import hashlib
 import os
 import tempfile
 from pathlib import Path
 
-LARGEST_SUMS = 4096  # bytes; ours has a line
+MAX_CHECKSUM_BYTES = 4096  # a checksum file has one or two lines
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes under a temporary name in the same folder, flushes to disk, and renames into place.
+def atomic_write(path: Path, content: str | bytes) -> None:
+    """Writes a temporary file in the same directory, flushes it to disk, and renames it.
 
     Args:
-        path: of the file; its folder must exist.
+        path: of the file; its directory must exist.
         content: text (as UTF-8) or bytes.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written, naming the path; the file is as it was before.
+        OSError: the disk is full or the directory is not writable; names the path, whose file is unchanged.
     """
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     partial: Path | None = None
@@ -27,40 +27,40 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        partial.chmod(0o644)  # mkstemp lets nobody else read
+        partial.chmod(0o644)  # mkstemp makes it readable for its owner only
         partial.replace(path)
-        _flush_folder(path.parent)
+        _flush_directory(path.parent)
     except OSError as error:
-        # the person who gets it knows the file, not its temporary name
+        # users know the file, not its temporary name
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Has a new name survive a power cut, where the system can (Windows opens no folders)."""
+def _flush_directory(directory: Path) -> None:
+    """Makes a rename survive a power failure, where the system can (Windows cannot open directories)."""
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def sums_file(path: Path) -> Path:
-    """The file beside another one that holds its SHA-256, as `sha256sum --check` reads it."""
+def checksum_path(path: Path) -> Path:
+    """The file next to `path` that holds its SHA-256, in the format of `sha256sum --check`."""
     return path.with_name(f"{path.name}.sha256")
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file is there and, bit by bit, what was written; one without a checksum is taken as it is."""
+def is_intact(path: Path) -> bool:
+    """Whether the file exists and matches its checksum, if it has one."""
     if not path.is_file():
         return False
-    sums = sums_file(path)
-    if not sums.is_file() or sums.stat().st_size > LARGEST_SUMS:
-        return not sums.exists()
-    return sha256(path).encode() in sums.read_bytes().split()
+    checksum = checksum_path(path)
+    if not checksum.is_file() or checksum.stat().st_size > MAX_CHECKSUM_BYTES:
+        return not checksum.exists()
+    return sha256(path).encode() in checksum.read_bytes().split()
 
 
 def sha256(path: Path) -> str:

@@ -26,7 +26,7 @@ from fmnist_lightning.runs.run import SUMMARY, Run
 from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, check_training_length
 
 # what may differ when a run resumes: nothing that its numbers come from, but how long it trains
-CHANGEABLE = (
+RESUME_OVERRIDES = (
     MAX_EPOCHS,
     PATIENCE,
     "trainer.accelerator",
@@ -36,7 +36,7 @@ CHANGEABLE = (
 )
 
 
-def named_run(folder: str) -> Run:
+def find_run(folder: str) -> Run:
     """The run of `resume=DIR`.
 
     Raises:
@@ -55,7 +55,7 @@ def named_run(folder: str) -> Run:
     return run
 
 
-def unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Iterator[Run]:
+def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Iterator[Run]:
     """The runs that `resume=auto` may resume: the unfinished ones of a configuration, the newest first.
 
     They are searched for where hydra.run.dir would put a run, whatever its `${...}` resolve to. If that is a single
@@ -90,7 +90,7 @@ def unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Iterator[R
                 raise
             continue
         with suppress(ValueError):  # it cannot be resumed
-            yield named_run(str(run.folder))
+            yield find_run(str(run.folder))
 
 
 def _runs(pattern: str) -> Iterator[Run]:
@@ -118,10 +118,10 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
         key = override.key_or_group
         if key.startswith("hydra.") or key == "resume":
             continue
-        if key not in CHANGEABLE and not key.startswith("logger."):
+        if key not in RESUME_OVERRIDES and not key.startswith("logger."):
             raise ValueError(
                 f"{override.input_line}: the run in {run.folder} resumes with its own configuration; only "
-                f"{', '.join(CHANGEABLE)} and logger.* may change. "
+                f"{', '.join(RESUME_OVERRIDES)} and logger.* may change. "
                 "Another configuration is another run: leave resume= out"
             )
         changes[key] = override.value()
@@ -159,10 +159,7 @@ def _check_keys(cfg: DictConfig, run: Run) -> None:
         raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
     trainer, callbacks = (OmegaConf.load(CONF / group / "default.yaml") for group in ("trainer", "callbacks"))
     needed = [f"trainer.{key}" for key in flatten_keys(trainer)]
-    needed += [
-        f"callbacks.{key}"
-        for key in flatten_keys(callbacks)
-        if f"callbacks.{key.partition('.')[0]}" in REQUIRED_CALLBACKS
-    ]
+    in_callbacks = [f"callbacks.{key}" for key in flatten_keys(callbacks)]
+    needed += [key for key in in_callbacks if key.startswith(tuple(f"{name}." for name in REQUIRED_CALLBACKS))]
     if missing := next(iter(sorted(set(needed) - set(flatten_keys(cfg)))), None):
         raise ValueError(f"{run.config_file}: {missing} is missing; add it there")

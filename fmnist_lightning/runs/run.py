@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.runs.files import is_whole, sha256, write_whole
+from fmnist_lightning.runs.files import atomic_write, is_intact, sha256
 from fmnist_lightning.runs.untrusted import read_config, read_summary
 
 if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
@@ -108,11 +108,11 @@ class Run:
                     f"{self.folder}: already contains a run; not overwritten. Choose another directory{more}"
                 )
             self.config_file.parent.mkdir(exist_ok=True)
-            write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
-            write_whole(self.config_file.with_name("overrides.yaml"), OmegaConf.to_yaml(list(overrides)))
+            atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+            atomic_write(self.config_file.with_name("overrides.yaml"), OmegaConf.to_yaml(list(overrides)))
             if HydraConfig.initialized():
                 hydra_node = OmegaConf.create({"hydra": HydraConfig.get()})
-                write_whole(self.config_file.with_name("hydra.yaml"), OmegaConf.to_yaml(hydra_node))
+                atomic_write(self.config_file.with_name("hydra.yaml"), OmegaConf.to_yaml(hydra_node))
             self.write_summary(summary)
 
     def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
@@ -122,7 +122,7 @@ class Run:
         appear twice.
         """
         self.write_summary(summary)
-        write_whole(self.config_file, OmegaConf.to_yaml(config, resolve=True))
+        atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
         for path in (*self.folder.glob("events.out.tfevents.*"), *self.folder.glob("projector_config.pbtxt")):
             path.unlink()
         offline = {path for path in self.folder.glob("wandb/offline-run-*") if not any(path.glob("*.synced"))}
@@ -147,7 +147,7 @@ class Run:
     def is_completed(self) -> bool:
         """Whether there is nothing to resume: completed with its best checkpoint intact, or partial without one."""
         status = self.read_status()
-        return status == "partial" or (status == "completed" and is_whole(self.best_checkpoint))
+        return status == "partial" or (status == "completed" and is_intact(self.best_checkpoint))
 
     def read_status(self) -> str:
         """The status in the summary; `damaged` where that cannot be read."""
@@ -166,7 +166,7 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replaces the summary."""
-        write_whole(self.summary_json, _json(summary))
+        atomic_write(self.summary_json, _json(summary))
 
     def read_metrics(self) -> list[dict[str, float]]:
         """One row per finished epoch, by column; none where no epoch was finished.
@@ -191,7 +191,7 @@ class Run:
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_whole(self.metrics_csv, text.getvalue())
+        atomic_write(self.metrics_csv, text.getvalue())
 
     def write_predictions(self, labels: "Tensor", probabilities: "Tensor") -> None:
         """Writes index, label, predicted, p0..p9 of every test image, in official order.
@@ -207,7 +207,7 @@ class Run:
         rows = zip(labels.tolist(), predicted, probabilities.tolist(), strict=True)
         for index, (label, prediction, shares) in enumerate(rows):
             writer.writerow([index, label, prediction, *(f"{share:.9g}" for share in shares)])
-        write_whole(self.predictions_csv, text.getvalue())
+        atomic_write(self.predictions_csv, text.getvalue())
 
     def read_predictions(self) -> "tuple[Tensor, Tensor]":
         """Labels (N,) int64 and probabilities (N, 10) float32, as written.
@@ -230,7 +230,7 @@ class Run:
 
     def write_reproduction(self, facts: Mapping[str, Any]) -> None:
         """Writes what a reproduction of the study measures of a finished run."""
-        write_whole(self.reproduction_json, _json(facts))
+        atomic_write(self.reproduction_json, _json(facts))
 
     def read_reproduction(self) -> dict[str, Any]:
         """The same, as written."""
@@ -241,7 +241,7 @@ class Run:
         """Writes down the SHA-256 of every file of the run, as `sha256sum --check SHA256SUMS` reads it."""
         paths = [path for path in self.folder.rglob("*") if path.is_file() and path != self.seal_file]
         sums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in paths}
-        write_whole(self.seal_file, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
+        atomic_write(self.seal_file, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
 
     def check_seal(self) -> None:
         """Compares the files of a sealed run with what they were.
@@ -260,7 +260,7 @@ class Run:
         """Writes the report's files, by name."""
         self.report.mkdir(exist_ok=True)
         for name, content in files.items():
-            write_whole(self.report / name, content)
+            atomic_write(self.report / name, content)
 
     def load_best(self, config: DictConfig | None = None) -> "tuple[Classifier, dict[str, Any]]":
         """The run's model with the weights of the best checkpoint, and the checkpoint.

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.ranking import Row, best, order, rank_of, ranked, warnings_of
 from fmnist_lightning.runs.run import SUMMARY, Run
@@ -48,10 +48,10 @@ class Sweep:
             if not rows:
                 return
             keys = overridden(rows)
-            write_whole(self.folder / "sweep.csv", _as_csv(rows, keys))
-            write_whole(self.folder / "sweep.md", _as_markdown(rows, keys))
-            if picture := draw_sweep(rows, varied(rows), warnings_of(rows)):
-                write_whole(self.folder / "sweep.png", picture)
+            atomic_write(self.folder / "sweep.csv", _as_csv(rows, keys))
+            atomic_write(self.folder / "sweep.md", _as_markdown(rows, keys))
+            if picture := draw_sweep(rows, swept_keys(rows), warnings_of(rows)):
+                atomic_write(self.folder / "sweep.png", picture)
 
     def show(self, options: Sequence[str] = ()) -> int:
         """Prints the table and the command that repeats the best run.
@@ -65,7 +65,7 @@ class Sweep:
         rows = self.rows()
         if not rows:
             return 0  # no job has begun
-        keys = varied(rows) or overridden(rows)
+        keys = swept_keys(rows) or overridden(rows)
         table = Table(title=f"Sweep, by {order(rows)}", title_justify="left")
         for column in ("job", "status", *keys):
             table.add_column(column, justify="left" if column == "status" else "right")
@@ -122,7 +122,7 @@ def overridden(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row["overrides"]))
 
 
-def varied(rows: Sequence[Row]) -> list[str]:
+def swept_keys(rows: Sequence[Row]) -> list[str]:
     """The keys whose value is not the same in all jobs."""
     return [key for key in overridden(rows) if len({row["overrides"].get(key) for row in rows}) > 1]
 

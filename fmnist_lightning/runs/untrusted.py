@@ -17,7 +17,7 @@ from fmnist_lightning.config.schema import SCHEMA, first_violation, is_number
 from fmnist_lightning.config.trainer_arguments import is_trainer_argument
 
 KEY_OF_ITS_OWN = re.compile(r"\$\{[\w.]+\}")  # all the interpolation that a stored config needs
-LARGEST = 2**20  # bytes of a config or a summary; ours have some thousand
+MAX_CONFIG_BYTES = 2**20  # bytes of a config or a summary; ours have some thousand
 STATUSES = ("running", "completed", "partial", "interrupted", "failed")
 # named by earlier versions; such a run is scored, but not resumed
 FORMER = {
@@ -106,7 +106,7 @@ def read_config(
     run_dir = path.parent.parent.resolve()
     if foreign := _unnamed(plain, changes or {}, folders, resume, run_dir):
         raise ValueError(f"{path}: {foreign}")
-    if foreign := read_from_elsewhere(plain):
+    if foreign := first_resolver(plain):
         raise ValueError(
             f"{path}: {foreign} would be read from elsewhere, which a stored config may not; "
             "replace it there by its value"
@@ -191,8 +191,8 @@ def _read(path: Path) -> str:
     """A file's text; no pipe, which may never end, and nothing that fills the memory."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError(f"it has more than {MAX_CONFIG_BYTES:,} bytes")
     return path.read_text(encoding="utf-8")
 
 
@@ -200,7 +200,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def read_from_elsewhere(plain: Any) -> str | None:
+def first_resolver(plain: Any) -> str | None:
     """The first KEY=VALUE of an unresolved config whose value its own keys do not hold: from the environment, say."""
     for key, value in _leaves(plain):
         if isinstance(value, str) and "${" in value and not KEY_OF_ITS_OWN.fullmatch(value):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.report import data_url, templates
-from fmnist_lightning.runs.files import write_whole
+from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.figures import StudyPictures
 from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pairs, findings, near_duplicates
@@ -61,7 +61,7 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
         (OVERVIEW, _small(light["overview"])),
         ("report.html", html),
     ):
-        write_whole(folder / name, content)
+        atomic_write(folder / name, content)
     return results
 
 

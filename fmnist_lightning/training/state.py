@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import read_checkpoint
-from fmnist_lightning.runs.files import is_whole
+from fmnist_lightning.runs.files import is_intact
 from fmnist_lightning.runs.run import Run
 
 _PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIENCE_EXHAUSTED)
@@ -40,7 +40,7 @@ def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]
     The newest one, or where it is damaged the best one, which is older and whole in the same sense. None where the
     best one is damaged or gone: the run could go on, but not to the result that it would have had.
     """
-    damaged = [path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists() and not is_whole(path)]
+    damaged = [path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists() and not is_intact(path)]
     complaints = [f"{path} is damaged (its SHA-256 is another one)" for path in damaged]
     good = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists() and path not in damaged]
     if run.best_checkpoint in damaged or not good:

@@ -15,8 +15,8 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
-from fmnist_lightning.runs.files import sums_file
-from fmnist_lightning.runs.resume import named_run
+from fmnist_lightning.runs.files import checksum_path
+from fmnist_lightning.runs.resume import find_run
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.state import generators
 
@@ -37,7 +37,7 @@ def victim(undisturbed_ann, tmp_path: Path) -> Run:
     _, run, _ = undisturbed_ann
     copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
     for path in (copy.best_checkpoint, copy.last_checkpoint):
-        sums_file(path).unlink()
+        checksum_path(path).unlink()
     return copy
 
 
@@ -236,7 +236,7 @@ def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, vict
 
 def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
     arguments = [f"run={victim.folder}", "accelerator=cpu"]
-    sums = sums_file(victim.best_checkpoint)
+    sums = checksum_path(victim.best_checkpoint)
     sums.touch()
     for path in (victim.config_file, victim.summary_json, sums):
         kept = path.read_bytes()
@@ -245,7 +245,7 @@ def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
         with pytest.raises(ValueError, match=path.name):
             evaluate(arguments)
         with pytest.raises(ValueError, match=path.name):
-            named_run(str(victim.folder))
+            find_run(str(victim.folder))
         path.unlink()
         path.touch()
         os.truncate(path, 10**12)  # bytes, none of which takes room on the disk

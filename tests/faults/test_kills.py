@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from fmnist_lightning.runs.files import sums_file
+from fmnist_lightning.runs.files import checksum_path
 from fmnist_lightning.runs.run import Run
 from tests.faults.conftest import LONG, assert_same_result, scalars
 
@@ -103,7 +103,7 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     if damage == "gone":
         path.unlink()
     if damage == "other sum":
-        sums_file(path).write_bytes(b"\xff\xfe\0")
+        checksum_path(path).write_bytes(b"\xff\xfe\0")
     again = serve(folder, "resume=run", "trainer.max_epochs=4")
     with recovers():
         assert again.status == 0, again.output

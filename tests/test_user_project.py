@@ -1,4 +1,4 @@
-"""A project outside the package, passed as --config-dir, through every command; its model is the README's."""
+"""A project outside the package, passed as --config-dir, through every command; its model is the documentation's."""
 
 import csv
 import os
@@ -70,9 +70,9 @@ def command(cwd: Path, *arguments: str, module: str = "fmnist_lightning", **env:
     return subprocess.run(program, cwd=cwd, env=os.environ | env, capture_output=True, text=True, timeout=240)
 
 
-def readme_blocks() -> tuple[str, str, list[list[str]]]:
-    """The Python file, the yaml and the commands of the README's "Add a model"."""
-    section = (REPOSITORY / "README.md").read_text().partition("## Add a model")[2].partition("\n## ")[0]
+def documented_model() -> tuple[str, str, list[list[str]]]:
+    """The Python file, the yaml and the commands of docs/add-your-own-model.md."""
+    section = (REPOSITORY / "docs" / "add-your-own-model.md").read_text()
     (python,), (config,), (shell,) = (
         re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL) for kind in ("python", "yaml", "sh")
     )
@@ -87,9 +87,9 @@ def small(data_root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the folder mycode: the README's model, and code for every other group."""
+    """A directory with the folder mycode: the documented model, and code for every other group."""
     folder = tmp_path_factory.mktemp("user")
-    python, config, _ = readme_blocks()
+    python, config, _ = documented_model()
     for name, text in (FILES | {"my_models.py": python, "model/one_layer.yaml": config}).items():
         (folder / "mycode" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "mycode" / name).write_text(text)
@@ -147,8 +147,8 @@ def test_sweep_in_worker_processes_imports_own_code(project, small):
     assert [Run(path.parent).read_status() for path in project.glob("sweep/*/summary.json")] == ["completed"] * 2
 
 
-def test_readme_model_in_a_directory_of_its_own(project, small):
-    _, _, (train, evaluate) = readme_blocks()
+def test_documented_model_in_a_directory_of_its_own(project, small):
+    _, _, (train, evaluate) = documented_model()
     for line, more in ((train, [*small, "trainer.max_epochs=1"]), (evaluate, ["accelerator=cpu"])):
         assert line[:2] == ["python", "-m"]
         answer = command(project, *line[3:], *more, module=line[2])
@@ -156,10 +156,10 @@ def test_readme_model_in_a_directory_of_its_own(project, small):
     assert Run(project / "outputs" / "one_layer").read_config(folders=[project / "mycode"]).model.width == 128
 
 
-def test_readme_model_in_the_package(small, tmp_path):
+def test_documented_model_in_the_package(small, tmp_path):
     for name in ("fmnist_lightning", "conf"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    python, config, _ = readme_blocks()
+    python, config, _ = documented_model()
     (tmp_path / "fmnist_lightning" / "models" / "one_layer.py").write_text(python)
     target = "fmnist_lightning.models.one_layer.OneLayer"
     (tmp_path / "conf" / "model" / "one_layer.yaml").write_text(config.replace("my_models.OneLayer", target))

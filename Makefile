@@ -1,12 +1,12 @@
-# make help lists the targets. Everything runs in .venv, which is made once and again only where the lock changes.
+# make help lists the targets. Everything runs in .venv, which is created once, and again only if the lock changes.
 
-# what a Python must have: 3.11 or newer, and what makes environments (Debian: the package python3-venv)
+# requirements: Python 3.11 or newer with the modules for virtual environments (Debian: the package python3-venv)
 SUITS := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p $(SUITS) && echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=
 
-# the dataset beside the checkout, where it is and nothing else is set
+# the dataset next to the checkout, if it is there and nothing else is set
 ifeq ($(origin FASHION_MNIST_MIRROR),undefined)
 ifneq ($(wildcard ../shared/fashion-mnist/*.gz),)
 export FASHION_MNIST_MIRROR := $(abspath ../shared/fashion-mnist)
@@ -19,12 +19,12 @@ endif
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: .venv/complete ## make .venv with the locked versions, where it is not made yet
+setup: .venv/complete ## create .venv with the locked versions, if it does not exist
 
 .venv/complete: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) $(SUITS) || { echo "error: '$(PYTHON)' is no Python 3.11 or newer with venv and ensurepip; install one" \
 		"(on Debian and Ubuntu with python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; }
-	@echo "making .venv with the versions of requirements.lock: a few gigabytes, some minutes, once"
+	@echo "creating .venv with the versions of requirements.lock: a few gigabytes, some minutes, once"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -36,7 +36,7 @@ train: .venv/complete ## train the CNN; ARGS="model=ann trainer.max_epochs=3" pa
 test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
-faults: .venv/complete ## kill runs, fill disks, damage files: the long version, half an hour on 2 cores; prints a table
+faults: .venv/complete ## kill runs, fill disks, damage files: the long version, 90 minutes on 2 cores; prints a table
 	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/faults $(ARGS)
 
 lint: .venv/complete ## check format, style and types
@@ -44,14 +44,14 @@ lint: .venv/complete ## check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# pip-audit exits with 1 for a finding and for any failure of its own: only its words tell one from the other
+# pip-audit exits with 1 for a finding and for any failure of its own: only its output distinguishes them
 UNREACHABLE := network may be blocking this service|^requests\.exceptions\.(ConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HTTPError: 5)
 
-audit: .venv/complete ## look the locked versions up among known vulnerabilities; says so where that cannot be done
+audit: .venv/complete ## check the locked versions for known vulnerabilities; says so if the advisory service cannot be reached
 	@out=$$($(BIN)/pip-audit --disable-pip --no-deps --progress-spinner off -r requirements.lock 2>&1); status=$$?; \
 	pins=$$(grep -c == requirements.lock); left=$$(echo "$$out" | grep -c "could not be audited"); \
 	if [ $$status != 0 ] && ! echo "$$out" | grep -q "^Found .* known vulnerabilit" && echo "$$out" | grep -qE "$(UNREACHABLE)"; then \
-		echo "audit SKIPPED: the advisory service is out of reach"; exit 0; \
+		echo "audit SKIPPED: the advisory service cannot be reached"; exit 0; \
 	elif [ $$status = 0 ] && [ $$left = $$pins ]; then \
 		echo "audit SKIPPED: the advisory service answers, but knows none of the $$pins packages"; exit 0; \
 	fi; \
@@ -59,14 +59,14 @@ audit: .venv/complete ## look the locked versions up among known vulnerabilities
 	[ $$left = 0 ] || echo "audit SKIPPED for $$left of $$pins packages: the advisory service does not know them"; \
 	exit $$status
 
-format: .venv/complete ## format, and mend what can be mended
+format: .venv/complete ## format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-reproduce: .venv/complete ## make the study again, in 70 minutes on 2 cores; ARGS="reproduce.size=quick" in 3 minutes
+reproduce: .venv/complete ## reproduce the paper, in 70 minutes on 2 cores; ARGS="reproduce.size=quick" takes 3 minutes
 	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
 
-benchmark: .venv/complete ## time this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick
+benchmark: .venv/complete ## benchmark this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick
 	$(BIN)/python -m fmnist_lightning.benchmark model=ann data=auto $(ARGS)
 	$(BIN)/python -m fmnist_lightning.benchmark model=cnn data=auto $(ARGS)
 
@@ -77,6 +77,6 @@ lock: ## write the versions of .venv to requirements.lock
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-clean: ## remove .venv and caches; outputs/ and data/ stay
+clean: ## remove .venv and caches; outputs/ and data/ are kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ from fmnist_lightning.runs.run import Run
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def test_a_wheel_trains_in_an_empty_folder(tmp_path, tiny_overrides):
+def test_wheel_trains_in_an_empty_directory(tmp_path, tiny_overrides):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path), str(REPOSITORY)]
     subprocess.run([*pip, *build], check=True)
@@ -45,7 +45,7 @@ def locked() -> dict[str, Version]:
     return {re.sub(r"[-_.]+", "-", pin.name).lower(): Version(str(pin.specifier)[2:]) for pin in pins}
 
 
-def test_the_lock_has_an_exact_version_in_range_for_each_dependency_and_no_address():
+def test_lock_pins_each_dependency_in_range_without_addresses():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     pins = locked()
     for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
@@ -58,7 +58,7 @@ def test_the_lock_has_an_exact_version_in_range_for_each_dependency_and_no_addre
 
 
 def make(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    # as a shell starts it, also where these tests were started by make
+    # as from a shell, also if these tests were started by make
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
     return subprocess.run(["make", *arguments], cwd=cwd, env=own, capture_output=True, text=True)
 
@@ -70,14 +70,14 @@ def test_make_help_lists_every_target():
     assert {"help", "setup", "train", "test", "lint", "tensorboard", "clean"} <= set(targets)
 
 
-def test_make_passes_overrides_and_failures_on(tmp_path):
+def test_make_passes_on_overrides_and_failures(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
     (binaries / "python").write_text('#!/bin/sh\necho "$@"\nexit 7\n')
     (binaries / "python").chmod(0o755)
-    (tmp_path / ".venv" / "complete").touch()  # set-up is done: nothing is installed again
+    (tmp_path / ".venv" / "complete").touch()  # setup is complete: nothing is installed
     answer = make("train", "ARGS=model=ann trainer.max_epochs=3", cwd=tmp_path)
     assert "-m fmnist_lightning data=auto model=ann trainer.max_epochs=3" in answer.stdout.splitlines()
     assert "pip" not in answer.stdout
@@ -107,7 +107,7 @@ def test_make_passes_overrides_and_failures_on(tmp_path):
         ("ModuleNotFoundError: No module named pip_audit", 1, False, "ModuleNotFoundError"),
     ],
 )
-def test_an_audit_fails_on_a_finding_and_says_where_it_was_skipped(says, status, passes, words, tmp_path):
+def test_audit_fails_on_findings_and_reports_skips(says, status, passes, words, tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     binaries = tmp_path / ".venv" / "bin"
@@ -121,10 +121,10 @@ def test_an_audit_fails_on_a_finding_and_says_where_it_was_skipped(says, status,
     assert "No known" not in answer.stdout or "SKIPPED: " not in answer.stdout  # nothing looked up, nothing found
 
 
-def test_make_says_which_python_it_needs(tmp_path):
+def test_make_names_the_required_python(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         shutil.copy(REPOSITORY / name, tmp_path)
-    (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")  # what a Python before 3.11 answers
+    (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")  # as a Python before 3.11
     (tmp_path / "old").chmod(0o755)
     for python in ("", "./old", "/nowhere/python"):
         answer = make("setup", f"PYTHON={python}", cwd=tmp_path)

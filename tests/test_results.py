@@ -15,7 +15,7 @@ def results() -> dict[str, Any]:
     return json.loads((RESULTS / "results.json").read_text())
 
 
-def test_they_are_the_full_ones_on_the_real_images(results):
+def test_results_are_full_and_on_the_real_images(results):
     environment = results["environment"]
     assert results["size"] == "full"
     assert environment["data"] == "fashion_mnist"
@@ -44,12 +44,12 @@ def test_documentation_shows_the_verdicts_and_the_commits(results):
         assert f"`{origin}" in page
 
 
-def test_they_reach_what_the_study_reached(results):
+def test_results_reach_the_reported_accuracies(results):
     ann, cnn = (results["models"][model]["accuracy"] for model in ("ann", "cnn"))
     assert ann["mean"] >= 0.880
     assert cnn["mean"] >= 0.920
     assert all(c > a for a, c in zip(ann["values"], cnn["values"], strict=True))
 
 
-def test_they_stay_small():
+def test_results_are_small():
     assert sum(path.stat().st_size for path in RESULTS.iterdir()) < 3e6

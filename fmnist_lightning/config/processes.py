@@ -73,12 +73,12 @@ def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
         if num_nodes > 1:
             raise ValueError(
                 f"trainer.num_nodes={num_nodes}: several machines train through torchrun, with a command on each "
-                "(README.md, Several machines); one machine has trainer.num_nodes=1"
+                "(docs/multi-node-training.md); one machine has trainer.num_nodes=1"
             )
         if num_devices > 1 and os.environ.get("SLURM_PROCID", "0") != "0":
             raise ValueError(
                 f"trainer.devices={num_devices}: srun started this command more than once, and each would train the "
-                "whole run; use srun --ntasks=1, or torchrun for several machines (README.md, Several machines)"
+                "whole run; use srun --ntasks=1, or torchrun for several machines (docs/multi-node-training.md)"
             )
         return
     local, machines, world = (int(os.environ[f"{name}WORLD_SIZE"]) for name in ("LOCAL_", "GROUP_", ""))

@@ -26,7 +26,8 @@ from fmnist_lightning.config.validate import check, check_composed
 from fmnist_lightning.runs.folders import reject_existing_run
 from fmnist_lightning.runs.resume import find_run, find_unfinished_runs, stored_config
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.runs.sweep import Sweep, WatchSweep, is_completed_job
+from fmnist_lightning.runs.sweep import Sweep, WatchSweep
+from fmnist_lightning.runs.sweep_folder import is_completed_job
 from fmnist_lightning.runs.training_length import explain_end
 from fmnist_lightning.training.hardware import trim_heap
 
@@ -117,11 +118,17 @@ def _show_sweep(sweep: Sweep, options: list[str]) -> int:
     """Prints how the sweep ended; how many jobs were not completed, or 1 where its table cannot be written."""
     unwritten = 0
     try:
-        sweep.update()
+        sweep.update(_draw)
     except OSError as error:
         print(f"error: {format_error(error)}", file=sys.stderr)
         unwritten = 1
     return sweep.show(options) or unwritten
+
+
+def _draw(rows: Any, keys: Any, warnings: Any) -> bytes | None:
+    from fmnist_lightning.evaluation.sweeps import draw_sweep  # which imports matplotlib
+
+    return draw_sweep(rows, keys, warnings)
 
 
 @hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")
@@ -175,7 +182,7 @@ def _run(cfg: DictConfig) -> None:
     finally:
         if sweep:
             with suppress(OSError):  # reported at the end of the sweep, if it persists
-                sweep.update()
+                sweep.update(_draw)
             gc.collect()  # a run's objects form cycles, which Python by itself looks for too rarely
             trim_heap()
     if summary:

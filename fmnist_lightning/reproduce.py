@@ -33,6 +33,7 @@ from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.errors import format_error, run_command
 from fmnist_lightning.config.validate import check, composed, read_arguments, without_hydra
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.study.manifest import verify_manifest, write_manifest, write_measurements
 from fmnist_lightning.study.plan import EPOCHS, SIZES, Planned, plan
 
 OWN = {"reproduce.size": "full", "reproduce.seeds": "5", "reproduce.jobs": None, "reproduce.folder": None}
@@ -158,9 +159,9 @@ def _folder_of(planned: Planned, settings: Settings) -> Path:
 
 def _is_finished(run: Run) -> bool:
     """Whether the run was finished; one that was and is not as it was then is refused."""
-    if not run.seal_file.exists():
+    if not run.manifest.exists():
         return False
-    run.check_seal()
+    verify_manifest(run)
     return True
 
 
@@ -260,8 +261,8 @@ def _make(overrides: list[str], folder: Path) -> None:
     if summary["status"] != "completed":
         raise KeyboardInterrupt
     losses = measure_losses(run, cfg)
-    run.write_reproduction({"losses": losses, "seconds": round(time.monotonic() - started, 2)})
-    run.seal()
+    write_measurements(run, {"losses": losses, "seconds": round(time.monotonic() - started, 2)})
+    write_manifest(run)
 
 
 if __name__ == "__main__":

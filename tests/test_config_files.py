@@ -73,10 +73,10 @@ def test_own_code_needs_the_config_dir_again(group, target, project):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("model.path", "x", "model.path is no key of the config files"),
+        ("model.path", "x", "model.path is not a key of the config files"),
         ("model.blocks", [{"_target_": "os.system"}], r"model.blocks.\[\]._target_=os.system: no config file"),
         ("callbacks.swa._target_", "my_loggers.Writer", "no config file names it"),  # elsewhere than in its file
-        ("callbacks.best_checkpoint._args_", ["x"], "_args_ is no key"),
+        ("callbacks.best_checkpoint._args_", ["x"], "_args_ is not a key"),
         ("logger.writer.folder", "/home/victim", "logger.writer.folder=/home/victim: a path or URL"),
         ("logger.writer.name", "../../victim", "logger.writer.name=../../victim: a path or URL"),
         ("logger.writer.name", "https://example.org", "a path or URL that no config file has"),

@@ -82,7 +82,7 @@ def test_a_stored_rate_is_not_resolved_from_the_environment(composed, tmp_path, 
     plain = yaml.safe_load(run.config_file.read_text())
     plain["model"]["adam_lr"], plain["optimizer"]["lr"] = "${oc.env:RATE}", "${model.adam_lr}"
     run.config_file.write_text(yaml.safe_dump(plain))
-    with pytest.raises(ValueError, match="read from elsewhere"):
+    with pytest.raises(ValueError, match="uses a resolver"):
         run.read_config()
 
 

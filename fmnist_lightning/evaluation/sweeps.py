@@ -1,4 +1,4 @@
-"""The picture of a sweep: validation loss and accuracy against what was varied."""
+"""The figure of a sweep: validation loss and accuracy against the swept keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,22 +15,22 @@ FACTORS = 8.0  # highest by lowest value from which an axis counts factors
 Row = Mapping[str, Any]
 
 
-def draw_sweep(rows: Sequence[Row], varied: Sequence[str], warnings: Sequence[str] = ()) -> bytes | None:
+def draw_sweep(rows: Sequence[Row], swept_keys: Sequence[str], warnings: Sequence[str] = ()) -> bytes | None:
     """Draws a sweep.
 
-    Two varied numbers and nothing else make a heat map. Otherwise the first varied number (else the first varied key)
-    is the x axis, and each setting of the others a line: mean and range over the seeds.
+    Two swept numbers and nothing else make a heat map. Otherwise the first swept number (else the first swept key) is
+    the x axis, and each setting of the others a line: mean and range over the seeds.
 
     Args:
         rows: with `overrides` (values as typed, by key), `val_loss` and `val_accuracy`.
-        varied: keys whose value differs between rows.
+        swept_keys: whose value differs between rows.
         warnings: shown below the figure.
 
     Returns:
-        A PNG; None where nothing was varied or no job has scores.
+        A PNG; None if nothing was swept or no job has scores.
     """
     rows = [row for row in rows if row["val_loss"] is not None]
-    keys = [key for key in varied if key != "seed"] or list(varied)
+    keys = [key for key in swept_keys if key != "seed"] or list(swept_keys)
     if not rows or not keys:
         return None
     pictures = Pictures(note="\n".join(warnings))

@@ -1,4 +1,4 @@
-"""How a checkpoint is written to disk, and what is believed of one that is read."""
+"""Writes checkpoints atomically with a checksum, and validates those that are read, which are untrusted input."""
 
 import hashlib
 import io
@@ -15,22 +15,22 @@ from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact
 
 
 class CheckpointFiles(CheckpointIO):
-    """Writes a run's checkpoints whole, with a checksum beside them, and reads tensors and plain values alone.
+    """Writes a run's checkpoints atomically, each with a checksum, and reads tensors and plain values only.
 
-    Lightning's own goes through the system's temporary folder, which often lies on another file system: moving a file
-    from there is a plain copy, that a kill cuts short.
+    Lightning's own plugin writes to the system's temporary directory, often on another file system: moving the file
+    from there is a copy, which is truncated if the process is killed.
 
     Args:
-        folder: of the run's checkpoints; nothing is written or removed elsewhere.
+        folder: the directory of the run's checkpoints; nothing is written or removed elsewhere.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes the checkpoint. Killed at any instant, the old or the new one is there, and its checksum."""
+        """Writes the checkpoint. If killed at any time, the old or the new one is on disk, with its checksum."""
         path = self._own(path)
-        self.folder.mkdir(exist_ok=True)  # not its parents: a run folder that was removed stays removed
+        self.folder.mkdir(exist_ok=True)  # not its parents: a run directory that was removed is not created again
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         new = f"{hashlib.sha256(buffer.getbuffer()).hexdigest()}  {path.name}\n"
@@ -39,16 +39,16 @@ class CheckpointFiles(CheckpointIO):
             if path.exists() and checksum_path(path).exists()
             else ""
         )
-        atomic_write(checksum_path(path), old + new)  # either file is good while one replaces the other
+        atomic_write(checksum_path(path), old + new)  # valid for either file while one replaces the other
         atomic_write(path, buffer.getvalue())
         atomic_write(checksum_path(path), new)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint into the memory of the processor."""
+        """Reads a checkpoint into CPU memory."""
         checkpoint = read_checkpoint(Path(path))
-        _settle(checkpoint, self.folder)
+        _set_folder(checkpoint, self.folder)
         return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -59,14 +59,14 @@ class CheckpointFiles(CheckpointIO):
     def _own(self, path: str | Path) -> Path:
         path = Path(path).absolute()
         if path.parent != self.folder or path.suffix != ".ckpt":
-            raise ValueError(f"{path}: no checkpoint of this run; they lie in {self.folder}")
+            raise ValueError(f"{path}: not a checkpoint of this run, whose checkpoints are in {self.folder}")
         return path
 
 
-def _settle(checkpoint: dict[str, Any], folder: Path) -> None:
-    """Has the paths in a checkpoint name the run's folder, which may have been moved: else Lightning forgets the best.
+def _set_folder(checkpoint: dict[str, Any], folder: Path) -> None:
+    """Sets the paths in a checkpoint to the run's directory, which may have been moved or belong to another machine.
 
-    Nor can a checkpoint from elsewhere name another folder.
+    Otherwise Lightning loses the best checkpoint, or removes files in another directory.
     """
     for state in checkpoint.get("callbacks", {}).values():
         if isinstance(state, dict) and "best_k_models" in state:
@@ -79,46 +79,46 @@ def _settle(checkpoint: dict[str, Any], folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of this project, wherever it comes from. No code in it is run.
+    """Reads a checkpoint, which is untrusted input: no code in it is executed.
 
     Returns:
-        Tensors in the memory of the processor, and plain values; `state_dict` among them.
+        Tensors in CPU memory and plain values, `state_dict` among them.
 
     Raises:
-        ValueError: it is missing, damaged, no checkpoint, or holds more than tensors and plain values.
+        ValueError: it is missing, damaged, not a checkpoint, or contains more than tensors and plain values.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such checkpoint")
+        raise ValueError(f"{path}: no such checkpoint")
     if not is_intact(path):
-        raise ValueError(f"{path}: damaged, its SHA-256 does not stand in {checksum_path(path).name}")
+        raise ValueError(f"{path}: damaged, its SHA-256 differs from the one in {checksum_path(path).name}")
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
-        # torch stores its records as they are: what claims to unpack to more is no checkpoint, but would fill memory
+        # torch stores its records uncompressed; a decompression bomb would fill the memory
         if sum(record.file_size for record in records) > path.stat().st_size:
-            raise ValueError("its records unpack to more than the file holds")
+            raise ValueError("its records are larger than the file")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a file from elsewhere can make a reader raise has no bounds
+    except Exception as error:  # an untrusted file can raise anything
         what = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise ValueError(f"{path}: no checkpoint of tensors and plain values, and not read further ({what})") from error
+        raise ValueError(f"{path}: not a checkpoint of tensors and plain values ({what})") from error
     weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise ValueError(f"{path}: holds no weights under the name state_dict")
+        raise ValueError(f"{path}: contains no weights under the key state_dict")
     return dict(checkpoint)
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Puts a checkpoint's weights into a model.
+    """Loads a checkpoint's weights into a model.
 
     Raises:
-        ValueError: they are another model's: names or shapes differ.
+        ValueError: names or shapes differ from the model's.
     """
-    theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-    ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if theirs != ours:
-        name = next(name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name))
+    stored = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if stored != expected:
+        name = next(name for name in [*expected, *stored] if expected.get(name) != stored.get(name))
         raise ValueError(
-            f"{path}: not the weights of {type(model).__name__}: {name} has shape {theirs.get(name, 'none')}, "
-            f"and {ours.get(name, 'none')} in the model"
+            f"{path}: not the weights of {type(model).__name__}: {name} has shape {stored.get(name, 'none')}, "
+            f"and {expected.get(name, 'none')} in the model"
         )
     model.load_state_dict(checkpoint["state_dict"])

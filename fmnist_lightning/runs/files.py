@@ -67,3 +67,17 @@ def sha256(path: Path) -> str:
     """A file's SHA-256, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """The text of a file from an untrusted source: no pipe, which may never end, and at most `max_bytes`.
+
+    Raises:
+        ValueError: it is not a regular file, is larger, or is not UTF-8.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a regular file")
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
+    return path.read_text(encoding="utf-8")

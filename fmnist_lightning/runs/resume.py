@@ -25,7 +25,7 @@ from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import SUMMARY, Run
 from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, check_training_length
 
-# what may differ when a run resumes: nothing that its numbers come from, but how long it trains
+# what may change when a run resumes: how long it trains, and what its results do not depend on
 RESUME_OVERRIDES = (
     MAX_EPOCHS,
     PATIENCE,
@@ -50,7 +50,7 @@ def find_run(folder: str) -> Run:
             raise ValueError(f"resume={folder}: {path} is a link; a resumed run writes to its own directory only")
         if not (path.is_file() or path.is_dir()) and path.exists():  # a file just being written may be gone by now
             raise ValueError(f"resume={folder}: {path} is neither file nor directory; remove it")
-    if run.seal_file.exists():
+    if run.manifest.exists():
         raise ValueError(f"resume={folder}: part of a reproduction, whose files must not change; copy it elsewhere")
     return run
 
@@ -154,7 +154,7 @@ def _check_config_file(run: Run) -> None:
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:
-    """Refuses a configuration without the trainer's arguments or the callbacks that every run needs."""
+    """Rejects a configuration without the trainer's arguments or the callbacks that every run needs."""
     if missing := next((key for key in REQUIRED_CALLBACKS if OmegaConf.select(cfg, key) is None), None):
         raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
     trainer, callbacks = (OmegaConf.load(CONF / group / "default.yaml") for group in ("trainer", "callbacks"))

@@ -1,7 +1,5 @@
-"""The run folder: its names, its config, its summary, its model. The only file that knows the layout."""
+"""The layout of a run directory, which one process at a time writes to and no new run overwrites."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +12,12 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.runs.files import atomic_write, is_intact, sha256
-from fmnist_lightning.runs.untrusted import read_config, read_summary
+from fmnist_lightning.runs import tables
+from fmnist_lightning.runs.files import atomic_write, is_intact
+from fmnist_lightning.runs.summary import read_summary
+from fmnist_lightning.runs.untrusted import read_config
 
-if TYPE_CHECKING:  # a folder that is no run is refused without the seconds that torch takes
+if TYPE_CHECKING:  # a directory without a run is rejected before torch is imported
     from torch import Tensor
 
     from fmnist_lightning.models import Classifier
@@ -26,10 +26,10 @@ SUMMARY = "summary.json"
 
 
 class Run:
-    """One run folder.
+    """One run directory.
 
     Args:
-        folder: of the run; it need not exist yet.
+        folder: the directory; it need not exist yet.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -41,21 +41,20 @@ class Run:
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.predictions_csv = self.folder / "predictions.csv"
         self.summary_json = self.folder / SUMMARY
-        self.reproduction_json = self.folder / "reproduction.json"
-        self.seal_file = self.folder / "SHA256SUMS"
+        self.manifest = self.folder / "SHA256SUMS"  # written once nothing may change any more
         self.report = self.folder / "report"
         self.report_html = self.report / "report.html"
 
     @classmethod
     def existing(cls, folder: str | Path, key: str = "run") -> "Run":
-        """The run in a folder.
+        """The run in a directory.
 
         Args:
-            folder: of the run.
-            key: by which the user named it.
+            folder: the directory.
+            key: the argument with which the user named it.
 
         Raises:
-            ValueError: the folder is not there, or holds no run.
+            ValueError: the directory does not exist, or contains no run.
         """
         run = cls(folder)
         for path in (run.folder, run.config_file, run.summary_json):
@@ -65,15 +64,15 @@ class Run:
 
     @cached_property
     def lock(self) -> FileLock:
-        """The lock of whoever works on the run; one object per process and directory, acquired once or more often."""
+        """The lock of the process that works on the run; one reentrant object per process and directory."""
         return FileLock(self.folder.resolve() / ".lock", timeout=0, is_singleton=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the lock; the last release in this process removes its file.
+        """Holds the lock; the last release in this process removes the lock file.
 
         Raises:
-            ValueError: another process works on this run.
+            ValueError: the run is locked by another process.
             OSError: the directory cannot be written.
         """
         try:
@@ -89,9 +88,9 @@ class Run:
             self.lock.release()
 
     def claim(self, summary: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]) -> None:
-        """Makes the directory this run's own: writes .hydra as Hydra would, its values resolved, and the first summary.
+        """Creates the run: writes .hydra as Hydra does, with resolved values, and the first summary.
 
-        Hydra itself would write .hydra before it is known whether the directory contains another run.
+        Hydra itself would write .hydra before it is known whether the directory already contains a run.
 
         Args:
             summary: the first one.
@@ -99,7 +98,7 @@ class Run:
             overrides: as typed.
 
         Raises:
-            ValueError: the directory already contains a run, or another process works on it.
+            ValueError: the directory already contains a run, or is locked by another process.
         """
         with self.locked():
             if self.summary_json.exists():
@@ -116,10 +115,10 @@ class Run:
             self.write_summary(summary)
 
     def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
-        """Prepares the directory of a run that resumes: its summary, and the config that it resumes with.
+        """Prepares the directory for resuming: writes the summary and the config with which the run resumes.
 
-        TensorBoard's files and wandb's offline ones are rewritten from the rows in the checkpoint: later ones would
-        appear twice.
+        Removes the event files of TensorBoard and the offline files of wandb, which are written again from the rows in
+        the checkpoint: otherwise later epochs would appear twice.
         """
         self.write_summary(summary)
         atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
@@ -132,15 +131,15 @@ class Run:
     def read_config(
         self, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False
     ) -> DictConfig:
-        """The composed config, as data: checked before anything in it is instantiated or resolved.
+        """The composed config, validated as untrusted input.
 
         Args:
-            changes: values by key, in place of those in the file.
+            changes: values by key, which replace those in the file.
             folders: of the user's own config files.
             resume: whether the run will train.
 
         Raises:
-            ValueError: as `trust.read_config` says.
+            ValueError: see `untrusted.read_config`.
         """
         return read_config(self.config_file, changes, folders, resume)
 
@@ -150,111 +149,39 @@ class Run:
         return status == "partial" or (status == "completed" and is_intact(self.best_checkpoint))
 
     def read_status(self) -> str:
-        """The status in the summary; `damaged` where that cannot be read."""
+        """The status in the summary; `damaged` if that cannot be read."""
         try:
             return str(self.read_summary()["status"])
         except ValueError:
             return "damaged"
 
     def read_summary(self) -> dict[str, Any]:
-        """The summary, as its writer left it.
+        """The summary, validated as untrusted input.
 
         Raises:
-            ValueError: as `trust.read_summary` says.
+            ValueError: see `summary.read_summary`.
         """
         return read_summary(self.summary_json)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replaces the summary."""
-        atomic_write(self.summary_json, _json(summary))
+        atomic_write(self.summary_json, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """One row per finished epoch, by column; none where no epoch was finished.
+        """One row per completed epoch, by column."""
+        return tables.read_metrics(self.metrics_csv)
 
-        Raises:
-            ValueError: the file is no table of numbers.
-        """
-        if not self.metrics_csv.exists():
-            return []
-        try:
-            with self.metrics_csv.open(newline="", encoding="utf-8") as file:
-                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        except (ValueError, TypeError, csv.Error) as error:  # a row of fewer or more values has None among them
-            raise ValueError(f"{self.metrics_csv}: damaged, {error}") from error
-
-    def write_metrics(self, rows: list[dict[str, float]]) -> None:
-        """Replaces the rows; of none there is no file."""
-        if not rows:
-            self.metrics_csv.unlink(missing_ok=True)
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write(self.metrics_csv, text.getvalue())
-
-    def write_predictions(self, labels: "Tensor", probabilities: "Tensor") -> None:
-        """Writes index, label, predicted, p0..p9 of every test image, in official order.
-
-        Args:
-            labels: (N,) int64.
-            probabilities: (N, 10) float32.
-        """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["index", "label", "predicted", *(f"p{c}" for c in range(probabilities.shape[1]))])
-        predicted = probabilities.argmax(dim=1).tolist()
-        rows = zip(labels.tolist(), predicted, probabilities.tolist(), strict=True)
-        for index, (label, prediction, shares) in enumerate(rows):
-            writer.writerow([index, label, prediction, *(f"{share:.9g}" for share in shares)])
-        atomic_write(self.predictions_csv, text.getvalue())
+    def write_metrics(self, rows: Sequence[dict[str, float]]) -> None:
+        """Replaces the rows."""
+        tables.write_metrics(self.metrics_csv, rows)
 
     def read_predictions(self) -> "tuple[Tensor, Tensor]":
-        """Labels (N,) int64 and probabilities (N, 10) float32, as written.
+        """Labels (N,) int64 and probabilities (N, 10) float32 of the test images."""
+        return tables.read_predictions(self.predictions_csv)
 
-        Raises:
-            ValueError: the file is no table of predictions.
-        """
-        import torch
-
-        try:
-            with self.predictions_csv.open(newline="", encoding="utf-8") as file:
-                header, *rows = csv.reader(file)
-            if header[:3] != ["index", "label", "predicted"]:
-                raise ValueError("its first line names other columns")
-            columns = [header.index(f"p{c}") for c in range(len(header) - 3)]
-            labels = torch.tensor([int(row[header.index("label")]) for row in rows])
-            return labels, torch.tensor([[float(row[c]) for c in columns] for row in rows])
-        except (ValueError, IndexError, OverflowError, RuntimeError, csv.Error) as error:
-            raise ValueError(f"{self.predictions_csv}: damaged, {error}") from error
-
-    def write_reproduction(self, facts: Mapping[str, Any]) -> None:
-        """Writes what a reproduction of the study measures of a finished run."""
-        atomic_write(self.reproduction_json, _json(facts))
-
-    def read_reproduction(self) -> dict[str, Any]:
-        """The same, as written."""
-        facts: dict[str, Any] = json.loads(self.reproduction_json.read_text(encoding="utf-8"))
-        return facts
-
-    def seal(self) -> None:
-        """Writes down the SHA-256 of every file of the run, as `sha256sum --check SHA256SUMS` reads it."""
-        paths = [path for path in self.folder.rglob("*") if path.is_file() and path != self.seal_file]
-        sums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in paths}
-        atomic_write(self.seal_file, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-
-    def check_seal(self) -> None:
-        """Compares the files of a sealed run with what they were.
-
-        Raises:
-            ValueError: naming the first file that is missing or changed.
-        """
-        for line in self.seal_file.read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            path = self.folder / name
-            if not path.is_file() or sha256(path) != digest:
-                what = "changed" if path.exists() else "missing"
-                raise ValueError(f"{path}: {what} since the run was finished; remove {self.folder} to make it again")
+    def write_predictions(self, labels: "Tensor", probabilities: "Tensor") -> None:
+        """Writes the same."""
+        tables.write_predictions(self.predictions_csv, labels, probabilities)
 
     def write_report(self, files: Mapping[str, str | bytes]) -> None:
         """Writes the report's files, by name."""
@@ -281,7 +208,3 @@ class Run:
         model: Classifier = instantiate((config or self.read_config()).model, _convert_="all")
         load_weights(model, checkpoint, self.best_checkpoint)
         return model, checkpoint
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"

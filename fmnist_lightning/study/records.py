@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.study.manifest import read_measurements
 from fmnist_lightning.study.plan import Cell, Planned
 
 SAME = ("data", "data_sha256", "device", "precision", "versions", "code_sha256")  # per model
@@ -67,7 +68,7 @@ def read_records(runs: Mapping[Planned, Run]) -> Records:
             raise ValueError(f"{run.predictions_csv}: not the predictions that {run.summary_json} scores")
         summary["max_epochs"] = run.read_config().trainer.max_epochs
         records.setdefault(cell, {})[seed] = Record(
-            summary, run.read_metrics(), **run.read_reproduction(), labels=labels, predicted=predicted
+            summary, run.read_metrics(), **read_measurements(run), labels=labels, predicted=predicted
         )
         first = next(
             record for other, seeds in records.items() if other.model == cell.model for record in seeds.values()

@@ -15,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
+from fmnist_lightning.evaluation.sweeps import draw_sweep
 from fmnist_lightning.runs.files import checksum_path
 from fmnist_lightning.runs.resume import find_run
 from fmnist_lightning.runs.run import Run
@@ -196,9 +197,9 @@ HOSTILE_CONFIGS = {
     "model._target_=${data.root}": "no config file names it",
     "logger.tensorboard._target_=lightning.pytorch.loggers.CSVLogger": "no config file names it",
     "logger.tensorboard._target_=lightning.pytorch.loggers.WandbLogger": "no config file names it",
-    "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} would be read from elsewhere",
-    "data.root=${oc.decode:${oc.env:SECRET}}": "would be read from elsewhere",
-    "data.root=x${hydra:job.name}": "would be read from elsewhere",
+    "data.root=${oc.env:SECRET}": "data.root=${oc.env:SECRET} uses a resolver",
+    "data.root=${oc.decode:${oc.env:SECRET}}": "uses a resolver",
+    "data.root=x${hydra:job.name}": "uses a resolver",
     "model.dropout=7": "model.dropout=7: must be",
     "model.dropout=${model.dropout}": "model.dropout",
     "model=null": "model is missing",
@@ -210,10 +211,10 @@ HOSTILE_CONFIGS = {
 UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
     "logger.tensorboard._target_=torch.optim.Adam": "no config file names it",
     "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "no config file names it",
-    "trainer.plugins=evil": "trainer.plugins is no key",
+    "trainer.plugins=evil": "trainer.plugins is not a key",
     "trainer.num_nodes=2": "trainer.num_nodes=2: several machines train through torchrun",
     "callbacks.best_checkpoint=null": "callbacks.best_checkpoint is missing",
-    "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is no key",
+    "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is not a key",
 }
 
 
@@ -249,7 +250,8 @@ def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
         path.unlink()
         path.touch()
         os.truncate(path, 10**12)  # bytes, none of which takes room on the disk
-        with pytest.raises(ValueError, match=rf"{path.name}: .*more than 1,048,576 bytes|not stand in {path.name}"):
+        too_large = rf"{path.name}: .*more than 1,048,576 bytes|differs from the one in {path.name}"
+        with pytest.raises(ValueError, match=too_large):
             evaluate(arguments)
         path.write_bytes(kept)
 
@@ -305,7 +307,7 @@ def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
         "error": "<img src=x onerror=alert(1)>",
     }
     victim.summary_json.write_text(json.dumps(evil))
-    Sweep(tmp_path).update()
+    Sweep(tmp_path).update(draw_sweep)
     table = (tmp_path / "sweep.md").read_text()
     assert "<script>" not in table
     assert "<img" not in table
@@ -331,5 +333,5 @@ def test_a_sweeps_own_files_from_elsewhere_are_told_and_run_nothing(victim, serv
     answer = command(*sweep)  # in the folder that Python looks for modules in
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
-    assert line.startswith(f"error: {Path('sweep') / '0_ann' / 'summary.json'}: damaged, holds overrides of Hydra's")
+    assert line.startswith(f"error: {Path('sweep') / '0_ann' / 'summary.json'}: damaged, contains overrides of hydra")
     assert not (tmp_path / "canary").exists()

@@ -206,7 +206,7 @@ def rows_of(**values: list[str]) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("values", "varied"),
+    ("values", "swept_keys"),
     [
         ({"optimizer__lr": ["1e-4", "1e-3", "1e-2"]}, ["optimizer.lr"]),
         ({"optimizer__lr": ["1e-4", "1e-3"], "data__batch_size": ["64", "128"]}, ["optimizer.lr", "data.batch_size"]),
@@ -215,8 +215,8 @@ def rows_of(**values: list[str]) -> list[dict[str, object]]:
         ({"model__hidden": ["[1,2]", "[3]"], "model": ["ann", "ann"]}, ["model.hidden"]),
     ],
 )
-def test_every_kind_of_sweep_has_a_picture(values, varied):
-    assert draw_sweep(rows_of(**values), varied).startswith(b"\x89PNG")
+def test_every_kind_of_sweep_has_a_figure(values, swept_keys):
+    assert draw_sweep(rows_of(**values), swept_keys).startswith(b"\x89PNG")
 
 
 def test_nothing_varied_has_no_picture(tmp_path):

@@ -193,7 +193,7 @@ def _set_up(name: str, overrides: list[str], images: int, folder: Path) -> tuple
     num_train, num_val = len(data.labels["train"]), len(data.labels["val"])
     machine = {
         "model": type(arm.model).__name__.lower(),
-        "data": data.facts["data"],
+        "data": data.dataset_info["data"],
         "images": [num_train, num_val],
     }
     machine |= provenance(device, precision)

@@ -60,24 +60,23 @@ def evaluate(argv: list[str]) -> int:
     from hydra.utils import instantiate
     from rich.console import Console
 
-    from fmnist_lightning.evaluation.scores import score
     from fmnist_lightning.evaluation.terminal import print_scores
-    from fmnist_lightning.training.run import test
+    from fmnist_lightning.inference.predictor import choose_device, load_best
+    from fmnist_lightning.training.scoring import score_splits
 
     # the source that the run found, where it was to choose
     root = given.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
     data.setup()
     for fingerprint in ("data_sha256", "split_sha256"):
-        if data.facts[fingerprint] != summary[fingerprint]:
+        if data.dataset_info[fingerprint] != summary[fingerprint]:
             raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
-    model, _ = run.load_best(cfg)
-    val, logits = test(model, data, summary["precision"], given.accelerator)
-    scores = score(logits, data.labels["test"], data.class_names)
-    print_scores(scores, data.class_names, Console(highlight=False))
+    predictor = load_best(run, cfg, choose_device(given.accelerator), summary["precision"])
+    scores, _ = score_splits(predictor, data)
+    print_scores(scores["test"], data.class_names, Console(highlight=False))
     differences = {
-        f"{stage} {name}": (again[name], summary[stage][name])
-        for stage, again in (("val", val), ("test", scores))
+        f"{stage} {name}": (scores[stage][name], summary[stage][name])
+        for stage in ("val", "test")
         for name in ("loss", "accuracy")
     }
     for name, (again, before) in differences.items():

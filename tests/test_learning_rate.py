@@ -6,6 +6,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from fmnist_lightning.inference.predictor import load_best
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model
 from fmnist_lightning.training.run import train
@@ -70,7 +71,7 @@ def test_a_run_that_stored_the_rate_with_the_model_is_read_and_resumed(stored, l
     cfg = run.read_config()
     assert "adam_lr" not in cfg.model
     assert OmegaConf.to_container(cfg)["optimizer"]["lr"] == lr
-    run.load_best(cfg)
+    load_best(run, cfg)
     cfg = run.read_config({"trainer.max_epochs": 2}, resume=True)
     assert train(cfg, run.folder, [], resume=True)["epochs"] == 2
 

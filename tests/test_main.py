@@ -240,23 +240,31 @@ def test_ctrl_c_before_anything_was_learned_says_so(tiny_overrides, tmp_path):
     assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
 
 
-# imported by every Python process whose PYTHONPATH holds it: writes down which images each rank trains on or tests
+# imported by every Python process whose PYTHONPATH holds it: records the images that each rank trains on and scores
 RECORDER = """
-import sys
+import os, sys
 
-def recorded(step, name):
-    def record_and_step(self, batch, batch_idx):
-        with open(f"{name}_{self.global_rank}.txt", "a") as file:
-            file.writelines(f"{self.current_epoch} {zlib.crc32(image.numpy())}\\n" for image in batch[0])
-        return step(self, batch, batch_idx)
-    return record_and_step
+def record(name, epoch, images):
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
+    with open(f"{name}_{rank}.txt", "a") as file:
+        file.writelines(f"{epoch} {zlib.crc32(image.numpy())}\\n" for image in images)
 
 if "torch.distributed.run" not in sys.orig_argv:
     import zlib
+    from fmnist_lightning.inference.predictor import Predictor
     from fmnist_lightning.models import Classifier
 
-    for name in ("training_step", "test_step"):
-        setattr(Classifier, name, recorded(getattr(Classifier, name), name))
+    step, logits = Classifier.training_step, Predictor.logits
+
+    def recorded_step(self, batch, batch_idx):
+        record("train", self.current_epoch, batch[0])
+        return step(self, batch, batch_idx)
+
+    def recorded_logits(self, images, after_batch=None):
+        record("score", 0, images)
+        return logits(self, images, after_batch)
+
+    Classifier.training_step, Predictor.logits = recorded_step, recorded_logits
 """
 
 
@@ -271,20 +279,22 @@ def recorder(tmp_path: Path) -> dict[str, str]:
 
 def assert_two_processes_made_one_run(run: Run, data: FashionMNISTData) -> None:
     """Whatever started the two in the folder beside the run: what they left there."""
-    # each training image once an epoch, half of them on either process; each test image once, on the first
+    # each training image once an epoch, half of them on either process; each other image once, on the first
+    import torch
+
     expected, seen = {}, {}
-    for name, stage in (("training_step", "train"), ("test_step", "test")):
-        images, _ = data.on_after_batch_transfer((data.images[stage], data.labels[stage]), 0)
+    for name, stages in (("train", ["train"]), ("score", ["val", "test"])):
+        images = torch.cat([data.images[stage] for stage in stages])
         expected[name] = sorted(str(zlib.crc32(image.numpy())) for image in images)
         assert len(set(expected[name])) == len(images)
         for path in run.folder.parent.glob(f"{name}_*.txt"):
             seen[path.stem] = [line.split() for line in path.read_text().splitlines()]
-    assert set(seen) == {"training_step_0", "training_step_1", "test_step_0"}
+    assert set(seen) == {"train_0", "train_1", "score_0"}
     for epoch in "01":
-        shares = [[image for at, image in seen[f"training_step_{rank}"] if at == epoch] for rank in (0, 1)]
+        shares = [[image for at, image in seen[f"train_{rank}"] if at == epoch] for rank in (0, 1)]
         assert [len(share) for share in shares] == [160, 160]
-        assert sorted(shares[0] + shares[1]) == expected["training_step"]
-    assert sorted(image for _, image in seen["test_step_0"]) == expected["test_step"]
+        assert sorted(shares[0] + shares[1]) == expected["train"]
+    assert sorted(image for _, image in seen["score_0"]) == expected["score"]
     assert run.read_predictions()[0].equal(data.labels["test"])
 
     files = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}

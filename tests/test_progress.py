@@ -9,8 +9,8 @@ from fmnist_lightning.config.errors import Interrupted
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer
 from fmnist_lightning.training.callbacks import EpochProgress
-from fmnist_lightning.training.run import fit
-from fmnist_lightning.training.state import ProcessState
+from fmnist_lightning.training.fit import fit
+from fmnist_lightning.training.state import TrainingState
 
 ANN = ["model=ann", "model.hidden=[16]", "logger=none", "~callbacks.early_stopping"]
 
@@ -34,7 +34,7 @@ def count(cfg, folder, *callbacks, checkpoint=None):
     progress = EpochProgress()
     trainer.callbacks.append(progress)
     record = Record(progress)
-    callbacks = [ProcessState(resumed=checkpoint is not None), record, *callbacks]
+    callbacks = [TrainingState(resumed=checkpoint is not None), record, *callbacks]
     fit(trainer, build_model(cfg), instantiate(cfg.data, _convert_="all"), callbacks, checkpoint)
     return progress.bar.tasks[0].total, record.counts
 

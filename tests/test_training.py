@@ -17,11 +17,12 @@ from matplotlib.transforms import AffineBase
 
 from fmnist_lightning.config.config_files import CONF
 from fmnist_lightning.config.errors import Interrupted
-from fmnist_lightning.models import ANN, Classifier
+from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.models import ANN
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training import build, hardware
-from fmnist_lightning.training import run as training
+from fmnist_lightning.training import build, hardware, prepare
 from fmnist_lightning.training.build import ADVICE, build_model, build_trainer, choose_precision
+from fmnist_lightning.training.fit import fit
 from fmnist_lightning.training.run import train
 from fmnist_lightning.training.signals import StopOnSignal
 
@@ -333,7 +334,7 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
     learner = build_model(cfg)
     trainer = build_trainer(cfg, Run(tmp_path), choose_precision(cfg, learner))
     trainer.callbacks.append(Strict())
-    training.fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
+    fit(trainer, learner, instantiate(cfg.data, _convert_="all"))
     assert trainer.global_step == 10
 
 
@@ -346,7 +347,7 @@ def test_signal_before_training_whose_exception_was_swallowed_stops_the_run(comp
         Clears()
         return build_trainer(*arguments)
 
-    monkeypatch.setattr(training, "build_trainer", build)
+    monkeypatch.setattr(prepare, "build_trainer", build)
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(composed, tmp_path)
@@ -356,16 +357,15 @@ def test_signal_before_training_whose_exception_was_swallowed_stops_the_run(comp
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Classifier, "validation_step"), (Classifier, "test_step"), (Run, "write_predictions"), (AffineBase, "__array__")],
+    [(Predictor, "logits"), (Run, "write_predictions"), (AffineBase, "__array__")],
 )
 def test_signal_after_training_stops_the_run_at_the_next_step(owner, name, composed, tmp_path, monkeypatch):
     original, scoring = getattr(owner, name), []
 
     def signalled(self, *arguments, **options):
-        if not (owner is Classifier and self.trainer.state.fn == "fit"):
-            scoring.append(name)
-            if len(scoring) == 1:
-                signal.raise_signal(signal.SIGTERM)
+        scoring.append(name)
+        if len(scoring) == 1:
+            signal.raise_signal(signal.SIGTERM)
         return original(self, *arguments, **options)
 
     monkeypatch.setattr(owner, name, signalled)
@@ -397,7 +397,7 @@ def test_sigterm_while_a_run_stopped_by_ctrl_c_is_reported_stops_the_report(comp
     def signalled(self, images):
         if self.training and self.trainer.current_epoch == 1:
             signal.raise_signal(signal.SIGINT)
-        elif self.trainer.state.fn == "test":
+        elif self._trainer is None:  # as scored after training
             assert Run(tmp_path).read_summary()["status"] == "interrupted"
             signal.raise_signal(signal.SIGTERM)
         return forward(self, images)

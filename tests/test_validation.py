@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.inference.predictor import load_best
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training.run import test as score_again
 from fmnist_lightning.training.run import train
+from fmnist_lightning.training.scoring import score_splits
 
 ANN = ["model=ann", "model.hidden=[16]", "~callbacks.early_stopping", "logger=none"]
 
@@ -27,11 +28,11 @@ def test_a_rows_validation_is_of_the_epochs_last_weights(argument, steps, compos
     summary = train(cfg, tmp_path, [])
     rows = Run(tmp_path).read_metrics()
     assert [row["step"] for row in rows] == steps
-    model, _ = Run(tmp_path).load_best(cfg)
+    predictor = load_best(Run(tmp_path), cfg)
     weights = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    model.load_state_dict(weights)
-    val, _ = score_again(model, tiny)
-    assert val["loss"] == pytest.approx(rows[-1]["val/loss"], abs=1e-5)
+    predictor.model.load_state_dict(weights)
+    scores, _ = score_splits(predictor, tiny)
+    assert scores["val"]["loss"] == pytest.approx(rows[-1]["val/loss"], abs=1e-5)
     losses = [row["val/loss"] for row in rows]
     assert summary["best_epoch"] == losses.index(min(losses)) + 1
     assert summary["val"]["loss"] == pytest.approx(min(losses), abs=1e-5)

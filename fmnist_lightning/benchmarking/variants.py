@@ -28,7 +28,7 @@ from fmnist_lightning.models.classifier import NUM_CLASSES, Batch
 from fmnist_lightning.models.layers import Dropout
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, make_trainer
-from fmnist_lightning.training.run import fit
+from fmnist_lightning.training.fit import fit
 
 EachEpoch = Callable[[], AbstractContextManager[Any]]  # entered at the start of an epoch, left at its end
 
@@ -70,19 +70,22 @@ class Project:
         self.optimizer: torch.optim.Optimizer = self.model.configure_optimizers()
 
     def _model(self) -> Classifier:
-        return build_model(self.cfg)
+        model = build_model(self.cfg)
+        model.normalize.set_statistics(self.data.mean, self.data.std)
+        return model
 
     def batches(self, stage: str = "train") -> Iterator[Batch]:
         """Normalised batches on the device."""
         loader = self.data.train_dataloader() if stage == "train" else self.data.val_dataloader()
         for batch in loader:
-            yield self.data.on_after_batch_transfer(self.data.transfer_batch_to_device(batch, self.device, 0), 0)
+            images, labels = self.data.transfer_batch_to_device(batch, self.device, 0)
+            yield self.model.normalize(images), labels
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy and logits of a batch."""
         images, labels = batch
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-            logits = self.model(images).float()
+            logits = self.model.network(images).float()
         return F.cross_entropy(logits, labels), logits
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -105,7 +108,7 @@ class Compiled(Project):
     """This project with its network compiled into CUDA graphs."""
 
     def _model(self) -> Classifier:
-        model = build_model(self.cfg)
+        model = super()._model()
         model.network.compile(mode="reduce-overhead")
         return model
 

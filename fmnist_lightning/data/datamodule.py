@@ -1,12 +1,9 @@
-"""How images become batches: one uint8 tensor in the device's memory, one gather per batch, normalised there.
+"""How images become batches: one uint8 tensor in the device's memory, one gather per batch, augmented there.
 
-Decides the split, the normalisation and the augmentation. No worker processes: a gather of 512 images takes
-less time than handing them from one process to another.
+The model's first layer normalises them. No worker processes: a gather of 512 images takes less time than handing them
+from one process to another.
 """
 
-import copy
-import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from fmnist_lightning.config.schema import validate_values
-from fmnist_lightning.data import archives, synthetic
+from fmnist_lightning.data.archives import CLASS_NAMES
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
-
-SYNTHETIC = "synthetic images, NOT Fashion-MNIST"
-CROP_PADDING = 2  # pixels on each side before the random crop
+from fmnist_lightning.data.dataset import Source, load_split
+from fmnist_lightning.data.transforms import augment
 
 
 class FashionMNISTData(pl.LightningDataModule):
@@ -38,11 +34,11 @@ class FashionMNISTData(pl.LightningDataModule):
         num_train: number of drawn training images, before the split.
         num_test: number of drawn test images.
 
-    After `setup`, `images` and `labels` hold {train, val, test}, and `facts` what a summary says of the data.
+    After `setup`, `images` (N, 28, 28) uint8 and `labels` (N,) hold {train, val, test}; `mean` and `std` are those of
+    the training split's pixels, scaled to [0, 1]; `dataset_info` holds the entries of a summary.
     """
 
-    class_names = archives.CLASS_NAMES
-    _latest: tuple[Any, dict[str, Any]] | None = None  # what was set up last in this process, for a sweep's next job
+    class_names = CLASS_NAMES
 
     def __init__(
         self,
@@ -68,72 +64,37 @@ class FashionMNISTData(pl.LightningDataModule):
         self.seed = 0  # each epoch's order of the training images is a function of (seed, epoch) alone; a run sets it
         self.images: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
-        self.facts: dict[str, Any] = {}
+        self.dataset_info: dict[str, Any] = {}
         self.mean = self.std = 0.0
 
     def setup(self, stage: str | None = None) -> None:
         """Reads (fetches, draws) the images once and splits them; each later call finds them in memory.
 
         Raises:
-            ValueError: the processes that train together have not the same images in the same split.
+            ValueError: the processes that train together do not have the same images in the same split.
         """
         if self.images:
             self._compare()
             return
-        where = (self.source, self.root.absolute(), self.mirrors, os.environ.get(archives.MIRROR_VARIABLE))
-        key = (where, self.num_train, self.num_test, self.val_fraction, self.train_fraction, self.split_seed)
-        if FashionMNISTData._latest is None or FashionMNISTData._latest[0] != key:
-            FashionMNISTData._latest = (key, self._split())
-        # the tensors are shared, the dictionaries are not
-        vars(self).update({name: copy.copy(value) for name, value in FashionMNISTData._latest[1].items()})
-
-    def _split(self) -> dict[str, Any]:
-        """Attributes that the images decide: images, labels, mean, std, facts."""
-        name, (train_images, train_labels, test_images, test_labels) = self._read()
-        train, val = stratified_split(train_labels, self.val_fraction, self.split_seed)
-        train = train[nested_subset(train_labels[train], self.train_fraction, self.split_seed)]
-        images = {"train": train_images[train], "val": train_images[val], "test": test_images}
-        labels = {"train": train_labels[train], "val": train_labels[val], "test": test_labels}
-        mean, std = mean_and_std(images["train"])
-        facts = {
-            "data": name,
-            "data_note": SYNTHETIC if name == "synthetic" else None,
-            "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
-            "split": {stage: len(members) for stage, members in labels.items()},
-            "split_sha256": _sha256(train, val),
-            "val_sha256": _sha256(val),  # equal in runs on shares of the same training split, which compare
-        }
-        return {"images": images, "labels": labels, "mean": mean, "std": std, "facts": facts}
+        source = Source(self.source, self.root, tuple(self.mirrors), self.num_train, self.num_test)
+        loaded = load_split(source, self.val_fraction, self.train_fraction, self.split_seed)
+        # the tensors are shared with the next job of a sweep, the dictionaries are not
+        self.images, self.labels, self.dataset_info = (
+            dict(each) for each in (loaded.images, loaded.labels, loaded.dataset_info)
+        )
+        self.mean, self.std = loaded.mean, loaded.std
 
     def _compare(self) -> None:
         """Once the processes are connected: each takes its share of what all must have alike."""
         if self.trainer is None:
             return
         strategy = self.trainer.strategy
-        mine = (self.facts, self.seed, self.batch_size, str(self.trainer.precision))
+        mine = (self.dataset_info, self.seed, self.batch_size, str(self.trainer.precision))
         if not strategy.reduce_boolean_decision(strategy.broadcast(mine) == mine):
             raise ValueError(
                 f"data.source={self.source}: the processes of this run found different images, share them out or "
                 "compute differently; give each machine the same files and overrides, trainer.precision among them"
             )
-
-    def _read(self) -> tuple[str, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        if self.source != "synthetic":
-            try:
-                return "fashion_mnist", archives.load(self.root, self.mirrors)
-            except archives.UnreachableError as error:
-                if self.source != "auto":
-                    raise
-                print(f"\n*** {error}\n*** TRAINING ON {SYNTHETIC.upper()} INSTEAD ***\n", flush=True)
-            except OSError as error:
-                raise self._unusable(error) from error
-        try:
-            return "synthetic", synthetic.load(self.root, self.num_train, self.num_test)
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: OSError) -> OSError:
-        return OSError(error.errno, f"data.root={self.root}: {error.strerror or error}", error.filename)
 
     def train_dataloader(self) -> BatchLoader:
         """Batches in an order that changes with the epoch; on several devices each takes its share."""
@@ -163,16 +124,15 @@ class FashionMNISTData(pl.LightningDataModule):
         return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turns uint8 images (N, 28, 28) into normalised float32 images (N, 1, 28, 28), on the model's device."""
+        """Augments training batches, on the model's device."""
         images, labels = batch
-        images = images.unsqueeze(1)
         if self.augment and self.trainer is not None and self.trainer.training:
             images = augment(images)
-        return images.float().sub_(255 * self.mean).div_(255 * self.std), labels
+        return images, labels
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs to treat other images as this run's were: pixel mean and deviation in [0, 1]."""
-        return {"mean": self.mean, "std": self.std, "split_sha256": self.facts["split_sha256"]}
+        """Which images and which split a checkpoint was trained on."""
+        return {name: self.dataset_info[name] for name in ("data_sha256", "split_sha256")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compares a checkpoint's images with these.
@@ -185,77 +145,3 @@ class FashionMNISTData(pl.LightningDataModule):
                 f"data.source={self.source}: the checkpoint was trained on other images or another split; "
                 "set data.root to where its images are"
             )
-
-
-def stratified_split(labels: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Splits so that each class gives the same share to validation.
-
-    Args:
-        labels: (N,) int64.
-        val_fraction: share of each class, rounded to whole images, at least one on either side.
-        seed: of the choice; the same on every platform.
-
-    Returns:
-        Ascending indices of the training and of the validation images.
-
-    Raises:
-        ValueError: a class has fewer than two images.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    val = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = (labels == label).nonzero().squeeze(1)
-        if len(members) < 2:
-            raise ValueError(f"class {int(label)} has {len(members)} image; a split needs two of each")
-        num_val = min(max(round(len(members) * val_fraction), 1), len(members) - 1)
-        val[members[torch.randperm(len(members), generator=generator)[:num_val]]] = True
-    return (~val).nonzero().squeeze(1), val.nonzero().squeeze(1)
-
-
-def nested_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
-    """Chooses a share of each class; with one seed, a smaller share is part of every larger one.
-
-    Args:
-        labels: (N,) int64.
-        fraction: share of each class, rounded to whole images, at least one.
-        seed: of the choice; the same on every platform.
-
-    Returns:
-        Ascending indices; all of them where fraction is 1.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = (labels == label).nonzero().squeeze(1)
-        order = torch.randperm(len(members), generator=generator)
-        chosen[members[order[: max(round(len(members) * fraction), 1)]]] = True
-    return chosen.nonzero().squeeze(1)
-
-
-def mean_and_std(images: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 pixels, scaled to [0, 1]; exact, from counts of the 256 values."""
-    counts = images.flatten().bincount(minlength=256).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = (counts @ values) / counts.sum()
-    std = ((counts @ (values - mean) ** 2) / counts.sum()).sqrt()
-    return mean.item(), std.item()
-
-
-def augment(images: Tensor) -> Tensor:
-    """Flips half of the images (N, 1, 28, 28) and crops each at random after padding by 2 black pixels."""
-    num, _, height, width = images.shape
-    flip = torch.rand(num, 1, 1, 1, device=images.device) < 0.5
-    images = torch.where(flip, images.flip(-1), images)
-    padded = torch.nn.functional.pad(images, [CROP_PADDING] * 4)
-    top, left = torch.randint(2 * CROP_PADDING + 1, (2, num, 1, 1), device=images.device)
-    rows = top + torch.arange(height, device=images.device).view(1, -1, 1)  # (N, 28, 1)
-    columns = left + torch.arange(width, device=images.device).view(1, 1, -1)  # (N, 1, 28)
-    which = torch.arange(num, device=images.device).view(-1, 1, 1)
-    return padded[which, 0, rows, columns].unsqueeze(1)
-
-
-def _sha256(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()

@@ -35,7 +35,7 @@ DPI = 110
 GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut has made the colormaps, with other sizes
 
 
-class Pictures:
+class Plotter:
     """Draws in one colour scheme.
 
     Args:

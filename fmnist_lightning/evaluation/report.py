@@ -8,7 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from fmnist_lightning.evaluation.choice import name_choice
-from fmnist_lightning.evaluation.figures import Pictures
+from fmnist_lightning.evaluation.figures import Plotter
 from fmnist_lightning.evaluation.scores import confused_pairs, report_text, worst_mistakes
 
 PICTURES = ("confusion_matrix", "accuracy", "loss", "mistakes")
@@ -35,7 +35,7 @@ def build_report(
     """
     labels, probabilities = predictions
     light, dark = (
-        _draw(Pictures(dark, summary["data_note"]), summary, epochs, labels, probabilities, images, class_names)
+        _draw(Plotter(dark, summary["data_note"]), summary, epochs, labels, probabilities, images, class_names)
         for dark in (False, True)
     )
     page = (
@@ -74,7 +74,7 @@ def data_url(png: bytes) -> str:
 
 
 def _draw(
-    pictures: Pictures,
+    pictures: Plotter,
     summary: Mapping[str, Any],
     epochs: Sequence[dict[str, float]],
     labels: Tensor,

@@ -19,6 +19,12 @@ from torchmetrics.functional.classification import (
 Scores = dict[str, Any]
 
 
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Mean cross-entropy in nats and accuracy of logits (N, C) and labels (N,)."""
+    correct = (logits.argmax(dim=1) == labels).float()
+    return {"loss": _number(F.cross_entropy(logits, labels)), "accuracy": _number(correct.mean())}
+
+
 def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
     """Scores predictions.
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from fmnist_lightning.evaluation.figures import Pictures
+from fmnist_lightning.evaluation.figures import Plotter
 
 MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
 FACTORS = 8.0  # highest by lowest value from which an axis counts factors
@@ -33,7 +33,7 @@ def draw_sweep(rows: Sequence[Row], swept_keys: Sequence[str], warnings: Sequenc
     keys = [key for key in swept_keys if key != "seed"] or list(swept_keys)
     if not rows or not keys:
         return None
-    pictures = Pictures(note="\n".join(warnings))
+    pictures = Plotter(note="\n".join(warnings))
     numbers = [key for key in keys if _are_numbers(rows, key)]
     with pictures.defaults():
         figure = Figure(figsize=(10.5, 4.4), layout="constrained")

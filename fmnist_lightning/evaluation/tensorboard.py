@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from fmnist_lightning.config.errors import format_error
-
 # The HParams table takes its columns from a single run: every run has the same, each with one type
 METRICS = (
     *("best/monitored", "best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1"),
@@ -117,32 +115,33 @@ def end_run(
 
 def show_network(
     writer: SummaryWriter,
+    normalize: nn.Module,
     network: nn.Module,
-    pixels: Tensor,
-    inputs: Tensor,
+    images: Tensor,
     labels: Tensor,
     class_names: Sequence[str],
 ) -> None:
-    """Writes the graph, and to the projector what the last layer gets to see of some test images.
+    """Writes the graph, and to the projector the features before the last layer of some test images.
 
     Args:
         writer: of the run's folder.
-        network: from images to logits.
-        pixels: the images (N, 28, 28) uint8.
-        inputs: the same, normalised: (N, 1, 28, 28) float32.
+        normalize: from the images to normalised images (N, 1, 28, 28) float32.
+        network: from normalised images to logits, on the CPU, in evaluation mode.
+        images: (N, 28, 28) uint8.
         labels: (N,).
         class_names: by label.
     """
-    network = network.cpu().eval()
+    inputs = normalize(images)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # how add_graph itself looks at a network
         try:
             writer.add_graph(network, inputs[:1])
         except Exception as error:  # not every network can be traced, and none under PYTORCH_JIT=0
-            log.warning("TensorBoard shows no graph of this network: %s", format_error(error))
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            log.warning("TensorBoard shows no graph of this network: %s", what)
     if not isinstance(network, nn.Sequential):
         return
     with torch.inference_mode():
         features = network[:-1](inputs)  # (N, units of the last hidden layer)
     names = [class_names[label] for label in labels.tolist()]
-    writer.add_embedding(features, names, pixels.unsqueeze(1).float() / 255, tag="penultimate_layer")
+    writer.add_embedding(features, names, images.unsqueeze(1).float() / 255, tag="penultimate_layer")

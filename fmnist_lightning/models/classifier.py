@@ -10,20 +10,24 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
+from fmnist_lightning.models.layers import Normalize
 from fmnist_lightning.models.totals import EpochTotals
 
 NUM_CLASSES = 10
-Batch = tuple[Tensor, Tensor]  # normalised images (N, 1, 28, 28) float32, labels (N,) int64
+Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
 
 
 class Classifier(pl.LightningModule):
-    """A network from images (N, 1, 28, 28) to logits (N, 10), and how it learns.
+    """A model from images to logits (N, 10), and how it learns.
+
+    The images are uint8, or floating-point in [0, 1], and (N, 28, 28) or (N, 1, 28, 28). The first layer normalises
+    them, with the mean and standard deviation of the training images, which training sets and checkpoints store.
 
     The study ends its networks in softmax and log-softmax; cross-entropy on logits is the same function of the
     same weights, and is what PyTorch recommends for its numerical range.
 
     Args:
-        network: the layers.
+        network: from normalised images (N, 1, 28, 28) float32 to logits (N, 10).
         optimizer: makes the optimizer from the parameters: `functools.partial(torch.optim.SGD, lr=0.05)`; None is
             torch.optim.Adam with its default learning rate, 0.001.
         scheduler: makes a scheduler from (optimizer, total_steps=...), stepped after every optimizer step; None keeps
@@ -37,13 +41,13 @@ class Classifier(pl.LightningModule):
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
+        self.normalize = Normalize()
         self.network = network
         self.optimizer, self.scheduler = optimizer, scheduler
         self.train_loss, self.train_accuracy = _mean(), _mean()
         self.val_loss, self.val_accuracy = _mean(), _mean()
         self.test_loss, self.test_accuracy = _mean(), _mean()
         self.totals = {stage: EpochTotals() for stage in ("train", "val", "test")}
-        self.test_logits: list[Tensor] = []  # one (N, 10) float32 per batch of the last test pass
 
     @property
     def num_parameters(self) -> int:
@@ -51,16 +55,22 @@ class Classifier(pl.LightningModule):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, 10) of normalised images (N, 1, 28, 28)."""
-        logits: Tensor = self.network(images)
+        """Logits (N, 10) of images, as described for the class."""
+        logits: Tensor = self.network(self.normalize(images))
         return logits
 
-    def _step(self, batch: Batch, stage: str) -> tuple[Tensor, Tensor]:
+    def setup(self, stage: str) -> None:
+        """Before training takes mean and standard deviation from the datamodule, where it has them."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "fit" and hasattr(data, "mean"):
+            self.normalize.set_statistics(data.mean, data.std)
+
+    def _step(self, batch: Batch, stage: str) -> Tensor:
         images, labels = batch
         logits = self(images).float()
         loss = F.cross_entropy(logits, labels)
         self.totals[stage].add(loss, logits, labels)
-        return loss, logits
+        return loss
 
     def epoch_means(self, stage: str) -> dict[str, MeanMetric]:
         """Metrics `loss` and `accuracy` of the epoch that ends, over all processes; `compute()` returns the mean.
@@ -87,7 +97,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
-        return self._step(batch, "train")[0]
+        return self._step(batch, "train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Back-propagates a batch's share: the gradient of an accumulation window is the mean over its batches.
@@ -117,13 +127,12 @@ class Classifier(pl.LightningModule):
         self._log_means("val")
 
     def on_test_epoch_start(self) -> None:
-        """Starts the totals, and forgets the logits of an earlier test pass."""
+        """Starts the totals."""
         self._start_epoch("test")
-        self.test_logits = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keeps the batch's logits: what is said of the test images is computed from all of them at once."""
-        self.test_logits.append(self._step(batch, "test")[1].cpu())
+        """Adds the batch to the means."""
+        self._step(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         """Logs the means."""

@@ -1,8 +1,41 @@
-"""The blocks that both networks are made of, and the dropout in them."""
+"""The layers that all models share: normalisation of the images, the blocks of both networks, dropout."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """Subtracts the mean of the training images and divides by their standard deviation: the first layer of a model.
+
+    The buffers `mean` and `std` are stored in every checkpoint, in units of pixel values from 0 to 255. Before
+    `set_statistics` the layer only scales to [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(0.0))
+        self.register_buffer("std", torch.tensor(255.0))
+
+    def set_statistics(self, mean: float, std: float) -> None:
+        """Sets mean and standard deviation of the training images' pixels, scaled to [0, 1]."""
+        self.mean.fill_(255 * mean)
+        self.std.fill_(255 * std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 1, 28, 28) float32.
+
+        Args:
+            images: (N, 28, 28) or (N, 1, 28, 28), uint8 or floating-point in [0, 1]. Both give the same bits: 255
+                times a pixel value that was divided by 255 is that value in float32.
+        """
+        if images.dim() == 3:
+            images = images.unsqueeze(1)
+        pixels = images.float() if images.dtype == torch.uint8 else images.float() * 255
+        return pixels.sub_(self.mean).div_(self.std)
 
 
 class Dropout(nn.Dropout):

@@ -20,8 +20,6 @@ from fmnist_lightning.runs.untrusted import read_config
 if TYPE_CHECKING:  # a directory without a run is rejected before torch is imported
     from torch import Tensor
 
-    from fmnist_lightning.models import Classifier
-
 SUMMARY = "summary.json"
 
 
@@ -188,23 +186,3 @@ class Run:
         self.report.mkdir(exist_ok=True)
         for name, content in files.items():
             atomic_write(self.report / name, content)
-
-    def load_best(self, config: DictConfig | None = None) -> "tuple[Classifier, dict[str, Any]]":
-        """The run's model with the weights of the best checkpoint, and the checkpoint.
-
-        Args:
-            config: the run's, where it is at hand; else the one in the folder, which must name nothing foreign.
-
-        Raises:
-            ValueError: there is no best checkpoint, or its weights are not this model's.
-        """
-        from hydra.utils import instantiate
-
-        from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint  # which import torch
-
-        if not self.best_checkpoint.exists():
-            raise ValueError(f"{self.folder}: no checkpoint, for no epoch was finished")
-        checkpoint = read_checkpoint(self.best_checkpoint)
-        model: Classifier = instantiate((config or self.read_config()).model, _convert_="all")
-        load_weights(model, checkpoint, self.best_checkpoint)
-        return model, checkpoint

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Pictures
+from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Plotter
 from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
 from fmnist_lightning.study.plan import FRACTIONS, Cell
 from fmnist_lightning.study.printed import MODELS
@@ -18,7 +18,7 @@ from fmnist_lightning.study.records import Record, Records
 _COLOUR = {"ann": TRAIN, "cnn": VAL}
 
 
-class StudyPictures(Pictures):
+class StudyPlotter(Plotter):
     """Draws what many runs show together, in one colour scheme."""
 
     def overview(self, models: dict[str, Any]) -> bytes:

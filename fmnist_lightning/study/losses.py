@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.inference.predictor import load_best
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.runs.run import Run
@@ -30,7 +31,7 @@ def measure_losses(run: Run, cfg: DictConfig) -> dict[str, dict[str, float]]:
     """
     data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     data.setup()
-    model, _ = run.load_best(cfg)
+    model = load_best(run, cfg).model
     last = read_checkpoint(run.last_checkpoint)
     losses = {"best": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
     load_weights(model, last, run.last_checkpoint)
@@ -42,6 +43,5 @@ def _mean_loss(model: Classifier, data: FashionMNISTData, stage: str) -> float:
     model.eval()
     total = 0.0
     for images, labels in zip(*(t[stage].split(BATCH_SIZE) for t in (data.images, data.labels)), strict=True):
-        images, labels = data.on_after_batch_transfer((images, labels), 0)
         total += F.cross_entropy(model(images), labels, reduction="sum").item()
     return round(total / len(data.labels[stage]), 6)

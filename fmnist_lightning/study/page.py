@@ -14,7 +14,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.report import data_url, templates
 from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.study.figures import StudyPictures
+from fmnist_lightning.study.figures import StudyPlotter
 from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pairs, findings, near_duplicates
 from fmnist_lightning.study.plan import Cell, Planned
 from fmnist_lightning.study.printed import MODELS, STUDY
@@ -43,7 +43,7 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[Planned, Run]) -> di
     wrong, duplicates = always_wrong(records), near_duplicates(data)
     results = collect(records, size, jobs) | {"images": findings(records, wrong, duplicates)}
     light, dark = (
-        _draw(StudyPictures(d, data.facts["data_note"]), results, records, data, wrong, duplicates)
+        _draw(StudyPlotter(d, data.dataset_info["data_note"]), results, records, data, wrong, duplicates)
         for d in (False, True)
     )
     page = templates("fmnist_lightning.study", "fmnist_lightning.evaluation").get_template("page.html.j2")
@@ -73,7 +73,7 @@ def _small(png: bytes) -> bytes:
 
 
 def _draw(
-    pictures: StudyPictures, results: dict[str, Any], records: Records, data: FashionMNISTData, wrong: Any, copies: Any
+    pictures: StudyPlotter, results: dict[str, Any], records: Records, data: FashionMNISTData, wrong: Any, copies: Any
 ) -> dict[str, bytes]:
     drawn = {"overview": pictures.overview(results["models"]), "training_sizes": pictures.training_sizes(records)}
     images, names = data.images["test"], data.class_names

@@ -4,7 +4,7 @@ import inspect
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -61,7 +61,13 @@ def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
     return "bf16-mixed" if pays else "32-true"
 
 
-def build_trainer(cfg: DictConfig, run: Run, precision: Any, run_ids: Mapping[str, str] | None = None) -> pl.Trainer:
+def build_trainer(
+    cfg: DictConfig,
+    run: Run,
+    precision: Any,
+    run_ids: Mapping[str, str] | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> pl.Trainer:
     """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
 
     Args:
@@ -69,19 +75,19 @@ def build_trainer(cfg: DictConfig, run: Run, precision: Any, run_ids: Mapping[st
         run: whose folder that is.
         precision: as trainer.precision, auto excluded.
         run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
+        callbacks: added to those of the configuration.
     """
     if contradiction := wrong_mode(cfg.callbacks):
         raise ValueError(contradiction)
-    callbacks = [ValidateEveryEpoch()]
-    callbacks += [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
-    for callback in callbacks:
+    configured = [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
+    for callback in configured:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(run.checkpoints.absolute())
     arguments: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     with quiet():
         trainer = make_trainer(
             **{**arguments, "precision": precision, "profiler": _profiler(arguments.get("profiler"), run)},
-            callbacks=callbacks,
+            callbacks=[ValidateEveryEpoch(), *configured, *callbacks],
             logger=build_loggers(cfg, run, run_ids or {}),
             plugins=[CheckpointFiles(run.checkpoints), cluster_environment()],
             default_root_dir=run.folder,

@@ -10,10 +10,9 @@ from typing import Any, NoReturn, Self
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.trainer.states import TrainerFn
 
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted
-from fmnist_lightning.training.state import can_go_on_from_here, save_newest
+from fmnist_lightning.training.state import is_resumable_here, save_last
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
@@ -99,19 +98,15 @@ class StopOnSignal(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops here with a checkpoint, unless the epoch is about to end with one anyway."""
-        if self._stop_requested(trainer) and can_go_on_from_here(trainer, batch_idx):
-            save_newest(trainer)
+        if self._stop_requested(trainer) and is_resumable_here(trainer, batch_idx):
+            save_last(trainer)
             self.raise_if_signalled()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        """Stops the final scoring, or in training a long validation: the run resumes from the checkpoint before it."""
+        """Stops a long validation: the run resumes from the checkpoint before it."""
         late = self._received_at is not None and time.monotonic() - self._received_at > SIGNAL_GRACE_SECONDS
-        if trainer.state.fn != TrainerFn.FITTING or (late and trainer.world_size == 1):
+        if late and trainer.world_size == 1:
             self.raise_if_signalled()
-
-    def on_test_batch_end(self, *arguments: Any) -> None:
-        """Stops the final scoring."""
-        self.raise_if_signalled()
 
     def _stop_requested(self, trainer: pl.Trainer) -> bool:
         """Whether a signal arrived in any process: all of them stop after the same batch."""

@@ -1,8 +1,8 @@
-"""What a checkpoint holds so that a run goes on: when it is written, and which one is taken.
+"""What a checkpoint stores so that a run resumes exactly: when it is written, and from which one a run resumes.
 
-A run that is killed at any instant goes on from the newest whole checkpoint and reaches the bits that it would have
-reached undisturbed. What Lightning leaves out of a checkpoint is added here: the state of every random generator and
-the sums of an unfinished epoch, of each process.
+A run that is killed at any instant resumes from the newest intact checkpoint, bit-for-bit identical to an
+uninterrupted run. What Lightning leaves out of a checkpoint is added here, for each process: the state of every random
+generator and the totals of an unfinished epoch.
 """
 
 import random
@@ -23,48 +23,55 @@ from fmnist_lightning.runs.files import is_intact
 from fmnist_lightning.runs.run import Run
 
 _PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIENCE_EXHAUSTED)
-_PROCESS = {"generators", "sums", "loader", "seconds"}
-# without these a run cannot go on; best.ckpt and last.ckpt have them both
+_PROCESS_STATE = {"generators", "epoch_totals", "loader", "seconds"}
+# a run cannot resume without these; best.ckpt and last.ckpt both have them
 _RESUMABLE: dict[str, Callable[[Any], bool]] = {
     "optimizer_states": lambda v: isinstance(v, list) and len(v) == 1 and isinstance(v[0], dict) and bool(v[0]),
     "lr_schedulers": lambda v: isinstance(v, list),
     "loops": lambda v: isinstance(v, dict) and "fit_loop" in v,
     "callbacks": lambda v: isinstance(v, dict) and all(isinstance(state, dict) for state in v.values()),
-    "processes": lambda v: isinstance(v, list) and all(isinstance(p, dict) and set(p) >= _PROCESS for p in v),
+    "processes": lambda v: isinstance(v, list) and all(isinstance(p, dict) and set(p) >= _PROCESS_STATE for p in v),
 }
 
 
 def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]:
-    """The checkpoint that a run goes on from, its content, and what is wrong with those that it cannot go on from.
+    """The checkpoint from which a run resumes, its content, and a message for each damaged one.
 
-    The newest one, or where it is damaged the best one, which is older and whole in the same sense. None where the
-    best one is damaged or gone: the run could go on, but not to the result that it would have had.
+    That is last.ckpt, or best.ckpt if last.ckpt is damaged. None if best.ckpt is damaged or missing: the run could
+    resume, but not to the result of an uninterrupted run.
+
+    Raises:
+        ValueError: the checkpoint cannot be resumed from.
     """
     damaged = [path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists() and not is_intact(path)]
-    complaints = [f"{path} is damaged (its SHA-256 is another one)" for path in damaged]
+    complaints = [f"{path} is damaged (its SHA-256 differs)" for path in damaged]
     good = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists() and path not in damaged]
     if run.best_checkpoint in damaged or not good:
         return None, {}, complaints
     checkpoint = read_checkpoint(good[0])
-    for name, holds in _RESUMABLE.items():
-        if not holds(checkpoint.get(name)):
-            raise ValueError(f"{good[0]}: a run cannot go on from it, for its {name} are not as they were written")
+    for name, is_valid in _RESUMABLE.items():
+        if not is_valid(checkpoint.get(name)):
+            raise ValueError(f"{good[0]}: cannot resume from it, its {name} are not as they were written")
+    if "normalize.mean" not in checkpoint["state_dict"]:
+        raise ValueError(
+            f"{good[0]}: of version 0.1.0 or earlier; resume the run with that version, or only evaluate it"
+        )
     if rows_of(checkpoint) and not run.best_checkpoint.exists():
-        return None, {}, [*complaints, f"{run.best_checkpoint} is gone"]
+        return None, {}, [*complaints, f"{run.best_checkpoint} is missing"]
     return good[0], checkpoint, complaints
 
 
 def rows_of(checkpoint: Mapping[str, Any]) -> list[dict[str, float]]:
-    """The rows of metrics.csv that a checkpoint has: one for each epoch that was finished."""
+    """The rows of metrics.csv in a checkpoint: one for each completed epoch."""
     rows: list[dict[str, float]] = checkpoint["callbacks"].get("EpochMetrics", {}).get("rows", [])
     return rows
 
 
-class NewestCheckpoint(Checkpoint):
-    """Writes checkpoints/last.ckpt after each epoch and, where wanted, within one.
+class LastCheckpoint(Checkpoint):
+    """Writes checkpoints/last.ckpt after each epoch, and optionally within one.
 
     Args:
-        every_n_train_steps: optimizer steps from one checkpoint within an epoch to the next; None for none.
+        every_n_train_steps: optimizer steps between checkpoints within an epoch; None for none.
     """
 
     def __init__(self, every_n_train_steps: int | None = None) -> None:
@@ -73,85 +80,89 @@ class NewestCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves within an epoch; its last step is left to the end of the epoch."""
+        """Saves within an epoch; `on_train_epoch_end` saves after its last step."""
         n = self.every_n_train_steps
-        if n and not is_dev_run(trainer) and trainer.global_step % n == 0 and can_go_on_from_here(trainer, batch_idx):
-            save_newest(trainer)
+        if n and not is_dev_run(trainer) and trainer.global_step % n == 0 and is_resumable_here(trainer, batch_idx):
+            save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves. Lightning calls checkpoints last, in their order: the best one has been written."""
+        """Saves. Lightning calls checkpoint callbacks last, in their order: best.ckpt has been written."""
         if not is_dev_run(trainer):
-            save_newest(trainer)
+            save_last(trainer)
 
 
 def is_dev_run(trainer: pl.Trainer) -> bool:
-    """Whether trainer.fast_dev_run was set: such a run leaves no checkpoint."""
+    """Whether trainer.fast_dev_run was set: such a run writes no checkpoint."""
     return bool(getattr(trainer, "fast_dev_run", False))
 
 
-def can_go_on_from_here(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether a checkpoint after this batch is all there is: no half-accumulated gradient, no validation to come."""
+def is_resumable_here(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether a checkpoint after this batch is complete: no half-accumulated gradient, no validation due."""
     if trainer.is_last_batch or trainer.should_stop or (batch_idx + 1) % trainer.val_check_batch == 0:  # type: ignore[operator]
         return False
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
-def save_newest(trainer: pl.Trainer) -> None:
+def save_last(trainer: pl.Trainer) -> None:
     """Writes last.ckpt; called on every process."""
     trainer.save_checkpoint(Run(trainer.default_root_dir).last_checkpoint)
 
 
-class ProcessState(Callback):
-    """Adds to a checkpoint, and takes from it, what each process has for itself. Part of every training.
+class TrainingState(Callback):
+    """Stores the state of each process in every checkpoint, and restores it.
 
     Args:
-        resumed: whether training goes on from a checkpoint.
+        resumed: whether training resumes from a checkpoint.
     """
 
     def __init__(self, resumed: bool = False) -> None:
         self.resumed = resumed
-        self.mine: dict[str, Any] = {}
+        self.local: dict[str, Any] = {}
         self.started = time.monotonic()
         self.patience: dict[EarlyStopping, int] = {}
-        self.begun = False  # whether all of the checkpoint has been taken up
+        self.restored = False  # whether all of the checkpoint has been restored
 
     @property
     def seconds(self) -> float:
-        """Of training so far, those before the checkpoint among them."""
-        return float(self.mine.get("seconds", 0.0)) + time.monotonic() - self.started
+        """Of training so far, including those before the checkpoint."""
+        return float(self.local.get("seconds", 0.0)) + time.monotonic() - self.started
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the state of all processes."""
         assert isinstance(pl_module, Classifier)
-        mine = {"generators": generators(), "sums": pl_module.totals["train"].state_dict(), "seconds": self.seconds}
         assert trainer.train_dataloader is not None
-        mine["loader"] = trainer.train_dataloader.state_dict()
-        everyones: list[Any] = [mine]
+        local = {
+            "generators": rng_states(),
+            "epoch_totals": pl_module.totals["train"].state_dict(),
+            "loader": trainer.train_dataloader.state_dict(),
+            "seconds": self.seconds,
+        }
+        states: list[Any] = [local]
         if trainer.world_size > 1:
-            everyones = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyones, mine)
-        checkpoint["processes"] = everyones
+            states = [None] * trainer.world_size
+            torch.distributed.all_gather_object(states, local)
+        checkpoint["processes"] = states
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keeps this process's state until training starts, for what comes before draws random numbers."""
+        """Keeps this process's state until training starts: what comes before draws random numbers."""
         processes = checkpoint["processes"]
         if len(processes) != trainer.world_size:
             raise ValueError(
-                f"trainer.devices: {trainer.world_size} processes, where the run had {len(processes)}; it goes on only "
-                "with as many"
+                f"trainer.devices: {trainer.world_size} processes, where the run had {len(processes)}; it must "
+                "resume with the same world size"
             )
-        self.mine = processes[trainer.global_rank]
+        self.local = processes[trainer.global_rank]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Notes the configured patience: a checkpoint restores that of the time when it was written."""
+        """Stores the configured patience, which the checkpoint's overwrites."""
         self.patience = {stopper: stopper.patience for stopper in trainer.early_stopping_callbacks}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops again if early stopping had stopped training, which Lightning forgets; unless patience was raised."""
+        """Stops if early stopping had stopped the run, unless patience was raised; Lightning does not restore this."""
         self.started = time.monotonic()
         for stopper, patience in self.patience.items():
             other_reason = stopper.stopping_reason not in _PATIENCE_REASONS
@@ -162,22 +173,22 @@ class ProcessState(Callback):
                 stopper.stopped_epoch, stopper.stopping_reason = 0, EarlyStoppingReason.NOT_STOPPED
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts generators, and within an epoch sums and position, back."""
+        """Restores random generators and, within an epoch, totals and position."""
         assert isinstance(pl_module, Classifier)
         if self.resumed:
-            set_generators(self.mine["generators"])
+            set_rng_states(self.local["generators"])
             if trainer.fit_loop.restarted_mid_epoch:
-                pl_module.totals["train"].load_state_dict(self.mine["sums"], pl_module.device)
-                # Lightning does so itself, but not where a scheduler has asked for the number of steps before
+                pl_module.totals["train"].load_state_dict(self.local["epoch_totals"], pl_module.device)
+                # Lightning does this too, except if a scheduler has asked for the number of steps before
                 assert trainer.train_dataloader is not None
-                trainer.train_dataloader.load_state_dict(self.mine["loader"])
+                trainer.train_dataloader.load_state_dict(self.local["loader"])
             else:
-                # the loader starts anew in each epoch, and draws a number as it does; Lightning would leave it out here
+                # each epoch restarts the loader, which draws a random number; Lightning would skip that here
                 trainer.fit_loop._resuming_from_checkpoint = False
-        self.begun = True
+        self.restored = True
 
 
-def generators() -> dict[str, Any]:
+def rng_states() -> dict[str, Any]:
     """The state of every random generator of this process, as tensors and plain values."""
     numpy: Any = np.random.get_state(legacy=True)
     return {
@@ -188,8 +199,8 @@ def generators() -> dict[str, Any]:
     }
 
 
-def set_generators(states: Mapping[str, Any]) -> None:
-    """Puts every random generator back into a state that `generators` returned."""
+def set_rng_states(states: Mapping[str, Any]) -> None:
+    """Restores every random generator to a state that `rng_states` returned."""
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     name, keys, *rest = states["numpy"]

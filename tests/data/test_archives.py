@@ -67,12 +67,12 @@ def test_auto_draws_garments_only_where_the_dataset_is_out_of_reach(mirror, tmp_
     monkeypatch.setattr(archives, "LARGEST", 2**20)
     near = FashionMNISTData("auto", root=str(tmp_path / "near"), mirrors=[str(mirror)])
     near.setup()
-    assert near.facts["data"] == "fashion_mnist"
-    assert near.facts["data_note"] is None
+    assert near.dataset_info["data"] == "fashion_mnist"
+    assert near.dataset_info["data_note"] is None
     far = FashionMNISTData("auto", root=str(tmp_path / "far"), mirrors=[], num_train=40, num_test=20)
     far.setup()
-    assert far.facts["data"] == "synthetic"
-    assert "NOT Fashion-MNIST" in far.facts["data_note"]
+    assert far.dataset_info["data"] == "synthetic"
+    assert "NOT Fashion-MNIST" in far.dataset_info["data_note"]
     assert "NOT FASHION-MNIST" in capsys.readouterr().out
     (tmp_path / "near" / "FashionMNIST" / "raw" / NAMES[0]).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="not the published archive"):  # never quietly replaced by drawings

@@ -157,7 +157,7 @@ def test_the_logged_means_weigh_every_image_the_same(tiny):
     torch.manual_seed(0)
     model = ANN(dropout=0.0, batch_norm=False)
     trainer = trained(model, tiny, epochs=1)
-    images, labels = tiny.on_after_batch_transfer((tiny.images["val"], tiny.labels["val"]), 0)
+    images, labels = tiny.images["val"], tiny.labels["val"]
     with torch.no_grad():
         logits = model.eval()(images)
     assert len(labels) % tiny.batch_size != 0  # a last, shorter batch

@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
+from fmnist_lightning.inference import load_run
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
@@ -38,7 +39,7 @@ def test_the_best_checkpoint_is_read_by_an_interpreter_without_this_package(fini
         "checkpoint = torch.load(sys.argv[1], weights_only=True)\n"
         "checkpoint['state_dict'] = dict(checkpoint['state_dict'])\n"
         "assert plain(checkpoint), checkpoint\n"
-        "print(checkpoint['hyper_parameters']['hidden'], round(checkpoint['FashionMNISTData']['mean'], 2) > 0)\n"
+        "print(checkpoint['hyper_parameters']['hidden'], checkpoint['state_dict']['normalize.mean'].item() > 1)\n"
     )
     arguments = [sys.executable, "-c", program, str(finished.best_checkpoint)]
     answer = subprocess.run(arguments, capture_output=True, text=True)
@@ -47,9 +48,10 @@ def test_the_best_checkpoint_is_read_by_an_interpreter_without_this_package(fini
 
 
 def test_the_best_model_comes_back_with_its_weights(finished):
-    model, checkpoint = finished.load_best()
+    model = load_run(finished.folder).model
     assert isinstance(model, ANN)
     assert model.num_parameters == 784 * 16 + 2 * 16 + 170
+    checkpoint = torch.load(finished.best_checkpoint, weights_only=True)
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, checkpoint["state_dict"][name])
 
@@ -59,7 +61,7 @@ def test_weights_of_another_model_are_refused_by_name(finished):
     config.model.hidden = [8]
     atomic_write(finished.config_file, OmegaConf.to_yaml(config))
     with pytest.raises(ValueError, match=r"best\.ckpt: not the weights of ANN"):
-        finished.load_best()
+        load_run(finished.folder)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""Training, from the first step or from a checkpoint to the last epoch, a signal or a diverged loss."""
+
+import gc
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from fmnist_lightning.config.errors import Interrupted, format_error
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.models import Classifier
+from fmnist_lightning.training.build import quiet
+from fmnist_lightning.training.callbacks import TrimHeap
+from fmnist_lightning.training.prepare import PreparedRun
+from fmnist_lightning.training.signals import StopOnDivergence, StopOnSignal
+from fmnist_lightning.training.state import TrainingState
+
+log = logging.getLogger(__name__)
+
+
+def fit_run(prepared: PreparedRun, signals: StopOnSignal) -> tuple[float, FloatingPointError | None]:
+    """Fits a run.
+
+    Returns:
+        Seconds of training in total, and the error if the loss diverged.
+
+    Raises:
+        ValueError: the run cannot resume from its checkpoint.
+        Interrupted: by a signal before training started.
+    """
+    checkpoint = prepared.checkpoint
+    state = TrainingState(resumed=checkpoint is not None)
+    divergence = None
+    try:
+        fit(prepared.trainer, prepared.model, prepared.data, [state, StopOnDivergence(), signals], checkpoint)
+    except FloatingPointError as error:
+        log.info("the run failed", exc_info=error)
+        divergence = error
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if checkpoint and not state.restored:  # a checkpoint may hold anything
+            raise ValueError(f"{checkpoint}: cannot resume from it ({format_error(error)})") from error
+        raise
+    return state.seconds, divergence
+
+
+def fit(
+    trainer: pl.Trainer,
+    model: Classifier,
+    data: FashionMNISTData,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: Path | None = None,
+) -> None:
+    """Fits; returns early when a signal stops training.
+
+    Args:
+        trainer: of the run.
+        model: to train.
+        data: to train it on.
+        callbacks: that are not part of the configuration.
+        checkpoint: to resume from.
+
+    Raises:
+        FloatingPointError: the loss diverged.
+    """
+    trainer.callbacks.extend([*callbacks, TrimHeap()])  # type: ignore[attr-defined]
+    with quiet():
+        # keeps the garbage collector from scanning the million objects of the libraries: a tenth of an epoch of the ANN
+        gc.freeze()
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except Interrupted:
+            pass
+        finally:
+            gc.unfreeze()
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()  # rank zero alone scores: on one device

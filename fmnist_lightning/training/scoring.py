@@ -1,0 +1,78 @@
+"""The scores of a run: validation and test images, each once and on one device, with the weights of best.ckpt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.inference.predictor import Predictor, load_best
+from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.callbacks import best_checkpoint
+from fmnist_lightning.training.hardware import trim_heap
+from fmnist_lightning.training.prepare import PreparedRun
+from fmnist_lightning.training.signals import StopOnSignal
+
+
+def score_best(
+    run: Run, cfg: DictConfig, prepared: PreparedRun, num_epochs: int, signals: StopOnSignal
+) -> tuple[dict[str, Any], Predictor | None]:
+    """Scores the best checkpoint and writes the predictions.
+
+    Args:
+        run: that was trained.
+        cfg: its configuration.
+        prepared: its data and trainer.
+        num_epochs: that the run has completed.
+        signals: checked after each batch.
+
+    Returns:
+        Entries of the summary, and the model that was scored. Empty and None without a checkpoint, or if that is of a
+        later epoch than the run has: the run was killed right after writing it, and when resumed was stopped before
+        that epoch.
+    """
+    if not run.best_checkpoint.exists():
+        return {}, None
+    trainer, data = prepared.trainer, prepared.data
+    predictor = load_best(run, cfg, trainer.strategy.root_device, str(trainer.precision))
+    if predictor.epoch > num_epochs:
+        return {}, None
+    scores, logits = score_splits(predictor, data, signals.raise_if_signalled)
+    run.write_predictions(data.labels["test"], logits.softmax(dim=1))
+    trim_heap()  # before the report allocates its own
+    return {"best_epoch": predictor.epoch, "monitored": _monitored(trainer), **scores}, predictor
+
+
+def _monitored(trainer: pl.Trainer) -> dict[str, Any]:
+    """The metric that chose best.ckpt, its mode, and its value as the callback saw it, under limit_val_batches too."""
+    best = best_checkpoint(trainer)
+    assert best is not None
+    assert best.best_model_score is not None
+    return {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
+
+
+def score_splits(
+    predictor: Predictor, data: FashionMNISTData, after_batch: Callable[[], None] | None = None
+) -> tuple[dict[str, Any], Tensor]:
+    """Scores all validation and test images.
+
+    Args:
+        predictor: the model.
+        data: with the images.
+        after_batch: called after each batch; may raise to stop.
+
+    Returns:
+        val: {loss, accuracy} and test: all scores of `evaluation.scores.score`; the logits (N, 10) of the test images
+        in official order.
+    """
+    from fmnist_lightning.evaluation.scores import loss_and_accuracy, score  # training starts sooner without
+
+    logits = {stage: predictor.logits(data.images[stage], after_batch) for stage in ("val", "test")}
+    for stage, values in logits.items():
+        assert len(values) == len(data.labels[stage]), "each image is scored exactly once"
+    return {
+        "val": loss_and_accuracy(logits["val"], data.labels["val"]),
+        "test": score(logits["test"], data.labels["test"], data.class_names),
+    }, logits["test"]

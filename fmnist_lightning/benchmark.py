@@ -15,8 +15,8 @@ from fmnist_lightning.benchmarking.measure import choose_variants, compare_varia
 from fmnist_lightning.benchmarking.table import print_table
 from fmnist_lightning.config.arguments import argument, parse_arguments
 from fmnist_lightning.config.compose import composed
+from fmnist_lightning.config.constraints import integer
 from fmnist_lightning.config.errors import run_command
-from fmnist_lightning.config.schema import integer
 from fmnist_lightning.config.validate import check
 from fmnist_lightning.runs.files import atomic_write
 

@@ -29,9 +29,11 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from fmnist_lightning.config.arguments import read_arguments
+from fmnist_lightning.config.compose import composed, without_hydra
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.errors import format_error, run_command
-from fmnist_lightning.config.validate import check, composed, read_arguments, without_hydra
+from fmnist_lightning.config.validate import check
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.manifest import verify_manifest, write_manifest, write_measurements
 from fmnist_lightning.study.plan import EPOCHS, SIZES, Planned, plan

@@ -69,8 +69,8 @@ def composed(data_root: Path) -> "Iterator[Callable[..., DictConfig]]":
     """A function that composes a configuration on the tiny garments from overrides."""
     from hydra import compose, initialize_config_dir
 
+    from fmnist_lightning.config.compose import CONFIG_NAME
     from fmnist_lightning.config.config_files import CONF
-    from fmnist_lightning.config.validate import CONFIG_NAME
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         quiet = ["trainer.accelerator=cpu", "~callbacks.progress"]

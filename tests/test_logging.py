@@ -7,7 +7,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from fmnist_lightning.config.validate import CONFIG_NAME
+from fmnist_lightning.config.compose import CONFIG_NAME
 
 
 @pytest.mark.parametrize("group", ["job_logging", "hydra_logging"])

@@ -1,18 +1,19 @@
-"""Composes configurations as the train command does, before it does: for checks, and for commands without Hydra.
+"""Composes configurations as Hydra does for the train command: to validate them, and for commands without Hydra.
 
-The same search path as Hydra's own (`conf/`, then --config-dir, then hydra.searchpath), the same primary config
-(--config-name), and `${hydra:...}` resolved as in a job.
+The search path is that of the command (`conf/`, --config-dir, hydra.searchpath), and so is the primary config
+(--config-name); `${hydra:...}` is resolved as in a job.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,17 +28,49 @@ CONFIG_NAME = "config"
 
 
 class Composer:
-    """Composes configurations from overrides.
+    """Composes configurations from overrides, within a `with` statement; afterwards Hydra's global state is restored.
+
+    It can be entered again, to resolve interpolations of what it composed.
 
     Args:
-        hydra: initialized with the command's search path.
-        config_name: the primary config.
+        config_dir: a directory with more config files, as of --config-dir.
+        config_name: the primary config, as of --config-name.
     """
 
-    def __init__(self, hydra: Hydra, config_name: str = CONFIG_NAME) -> None:
-        self.hydra, self.config_name = hydra, config_name
-        self.loader = hydra.config_loader
+    def __init__(self, config_dir: str | None = None, config_name: str = CONFIG_NAME) -> None:
+        self.config_dir, self.config_name = config_dir, config_name
+        self._hydra: Hydra | None = None
+        self._job: Any = None  # the configuration that ${hydra:...} reads
+        self._outer: tuple[Any, Any] = None, None  # Hydra's state outside the with statement
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def __enter__(self) -> Self:
+        version.setbase("1.3")
+        self._outer = get_gh_backup(), HydraConfig.instance().cfg
+        GlobalHydra.instance().clear()
+        if self._hydra is not None:
+            GlobalHydra.instance().initialize(self._hydra)
+            HydraConfig.instance().cfg = self._job
+            return self
+        search_path = create_config_search_path(str(CONF))
+        if self.config_dir:  # where hydra.main puts it
+            anchor = SearchPathQuery(provider="schema")
+            search_path.prepend("command-line", f"file://{Path(self.config_dir).resolve()}", anchor)
+        self._hydra = Hydra.create_main_hydra2("fmnist", search_path)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        backup, outer_job = self._outer
+        self._job = HydraConfig.instance().cfg
+        GlobalHydra.instance().clear()
+        restore_gh_from_backup(backup)
+        HydraConfig.instance().cfg = outer_job
+
+    @property
+    def loader(self) -> ConfigLoader:
+        """Hydra's config loader, which knows the config groups."""
+        assert self._hydra is not None
+        return self._hydra.config_loader
 
     def compose(self, overrides: Sequence[str], run_mode: RunMode = RunMode.RUN) -> DictConfig:
         """The configuration of some overrides, with Hydra's own node.
@@ -45,7 +78,8 @@ class Composer:
         Raises:
             hydra.errors.HydraException: an override that Hydra rejects.
         """
-        cfg = self.hydra.compose_config(
+        assert self._hydra is not None
+        cfg = self._hydra.compose_config(
             self.config_name,
             list(overrides),
             run_mode,
@@ -57,7 +91,7 @@ class Composer:
         return cfg
 
     def compose_job(self, groups: Sequence[Override], values: Sequence[Override]) -> DictConfig:
-        """The same, much faster where many jobs choose the same groups: composed once per choice of groups."""
+        """The same, much faster if many jobs choose the same groups: these are composed once per choice of groups."""
         choice = tuple(override.input_line or "" for override in groups)
         if choice not in self._bases:
             self._bases[choice] = self.compose(choice)
@@ -75,33 +109,10 @@ class Composer:
         return cfg
 
 
-@contextmanager
-def composer(config_dir: str | None = None, config_name: str = CONFIG_NAME) -> Iterator[Composer]:
-    """A composer with the search path of `--config-dir`; Hydra's global state is restored afterwards.
-
-    Args:
-        config_dir: a directory with more config files, as of --config-dir.
-        config_name: the primary config, as of --config-name.
-    """
-    version.setbase("1.3")
-    backup, job = get_gh_backup(), HydraConfig.instance().cfg
-    GlobalHydra.instance().clear()
-    try:
-        search_path = create_config_search_path(str(CONF))
-        if config_dir:  # where hydra.main puts it
-            anchor = SearchPathQuery(provider="schema")
-            search_path.prepend("command-line", f"file://{Path(config_dir).resolve()}", anchor)
-        yield Composer(Hydra.create_main_hydra2("fmnist", search_path), config_name)
-    finally:
-        GlobalHydra.instance().clear()
-        restore_gh_from_backup(backup)
-        HydraConfig.instance().cfg = job
-
-
 def composed(overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME) -> DictConfig:
-    """The configuration that overrides ask for, with Hydra's own node."""
-    with composer(config_dir, config_name) as here:
-        return here.compose(overrides)
+    """The configuration of some overrides, with Hydra's own node."""
+    with Composer(config_dir, config_name) as composer:
+        return composer.compose(overrides)
 
 
 def set_job(cfg: DictConfig, output_dir: str | None = None) -> None:
@@ -112,6 +123,11 @@ def set_job(cfg: DictConfig, output_dir: str | None = None) -> None:
     HydraConfig.instance().set_config(cfg)
     with read_write(cfg.hydra.runtime):
         cfg.hydra.runtime.output_dir = output_dir or str(Path(cfg.hydra.run.dir).absolute())
+
+
+def run_dir(cfg: DictConfig) -> str:
+    """hydra.run.dir of a composed configuration, its interpolations not resolved."""
+    return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

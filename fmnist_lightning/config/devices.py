@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from fmnist_lightning.config.schema import is_int, is_list
+from fmnist_lightning.config.constraints import is_int, is_list
 
 
 def check_device(accelerator: str, devices: Any = 1) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fmnist_lightning.config.schema import to_override
+from fmnist_lightning.config.constraints import to_override
 
 
 def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:

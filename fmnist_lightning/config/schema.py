@@ -4,62 +4,25 @@ The command line is validated by this table before torch is imported or anything
 the values validate by it too (`validate_values`), so that a notebook gets the same message.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.constraints import (
+    Constraint,
+    integer,
+    is_int,
+    is_list,
+    number,
+    one_of,
+    to_override,
+)
 from fmnist_lightning.config.monitored import MONITORED, wrong_mode
 
 
-class Constraint(NamedTuple):
-    """The values that a key takes: described for an error message, and as a predicate."""
-
-    allowed: str
-    is_valid: Callable[[Any], bool]
-
-
-def to_override(value: object) -> str:
-    """The value as a user types it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
-
-
-def is_int(value: object) -> bool:
-    """Whether value is an integer; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Whether value is an integer or a float; true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_list(value: object) -> bool:
-    """Whether value is a list or a tuple."""
-    return isinstance(value, list | tuple)
-
-
-def integer(low: int, high: int | None = None) -> Constraint:
-    """An integer from low to high, or of at least low."""
-    words = f"a whole number from {low} to {high}" if high is not None else f"a whole number, at least {low}"
-    return Constraint(words, lambda v: is_int(v) and low <= v and (high is None or v <= high))
-
-
-def number(words: str, is_valid: Callable[[float], bool]) -> Constraint:
-    """A number that fulfils a condition; infinite ones and NaN are passed to it, too."""
-    return Constraint(f"a number {words}", lambda v: is_number(v) and is_valid(v))
-
-
-def one_of(*options: Any) -> Constraint:
-    """One of the options; 1, 1.0 and true are three."""
-    words = "one of " + ", ".join(map(to_override, options))
-    return Constraint(words, lambda v: any(v == option and type(v) is type(option) for option in options))
-
-
 def _sizes(low: int, high: int) -> Constraint:
-    words = f"a list of {low} to {high} whole numbers above 0, such as [32,64]"
+    words = f"a list of {low} to {high} integers above 0, such as [32,64]"
     return Constraint(words, lambda v: is_list(v) and low <= len(v) <= high and all(is_int(n) and n > 0 for n in v))
 
 
@@ -70,20 +33,22 @@ _BELOW_1 = number("from 0 to below 1", lambda v: 0 <= v < 1)
 _FRACTION = number("between 0 and 1, both excluded", lambda v: 0 < v < 1)
 _SEED = integer(0, 2**32 - 1)
 _NUM_BATCHES = Constraint(
-    "a share above 0.0 and up to 1.0, or a whole number of batches, at least 1",
+    "a fraction above 0.0 and up to 1.0, or an integer number of batches, at least 1",
     lambda v: v >= 1 if is_int(v) else isinstance(v, float) and 0 < v <= 1,
 )
 _MONITORED = one_of(*MONITORED)
 _MODE = one_of("auto", "min", "max")
-_RUN_DIRECTORY = Constraint("empty: event files lie in the run folder itself", lambda v: v == "")
+_RUN_DIRECTORY = Constraint("empty: event files are written to the run directory itself", lambda v: v == "")
 
 SCHEMA: dict[str, Constraint] = {
-    "resume": Constraint("null, auto, or the folder of a run", lambda v: v is None or (isinstance(v, str) and v != "")),
+    "resume": Constraint(
+        "null, auto, or the directory of a run", lambda v: v is None or (isinstance(v, str) and v != "")
+    ),
     "seed": _SEED,
     "data.source": one_of("fashion_mnist", "synthetic", "auto"),
-    "data.root": Constraint("a folder", lambda v: isinstance(v, str) and v != ""),
+    "data.root": Constraint("a directory", lambda v: isinstance(v, str) and v != ""),
     "data.mirrors": Constraint(
-        "a list of folders or URLs", lambda v: is_list(v) and all(isinstance(m, str) for m in v)
+        "a list of directories or URLs", lambda v: is_list(v) and all(isinstance(m, str) for m in v)
     ),
     "data.batch_size": integer(1),
     "data.val_fraction": _FRACTION,
@@ -94,14 +59,15 @@ SCHEMA: dict[str, Constraint] = {
     "data.num_test": integer(10),
     "model.hidden": _sizes(0, 10),
     "model.filters": _sizes(1, 4),  # 28 -> 14 -> 7 -> 3 -> 1: a fifth pooling would have nothing to pool
-    "model.kernel_size": Constraint("an odd whole number, at least 1", lambda v: is_int(v) and v >= 1 and v % 2 == 1),
+    "model.kernel_size": Constraint("an odd integer, at least 1", lambda v: is_int(v) and v >= 1 and v % 2 == 1),
     "model.padding": one_of("same", "valid"),
     "model.head": _sizes(0, 10),
     "model.dropout": _BELOW_1,
     "model.batch_norm": _FLAG,
     "optimizer.lr": _ABOVE_0,
     "optimizer.betas": Constraint(
-        "two numbers from 0 to below 1", lambda v: is_list(v) and len(v) == 2 and all(map(_BELOW_1.is_valid, v))
+        "a list of two numbers from 0 to below 1",
+        lambda v: is_list(v) and len(v) == 2 and all(map(_BELOW_1.is_valid, v)),
     ),
     "optimizer.eps": _ABOVE_0,
     "optimizer.weight_decay": _AT_LEAST_0,
@@ -113,7 +79,7 @@ SCHEMA: dict[str, Constraint] = {
     "scheduler.eta_min": _AT_LEAST_0,
     "trainer.accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.devices": Constraint(
-        "a whole number, at least 1, a list of device numbers such as [0,1], or auto",
+        "an integer, at least 1, a list of device indices such as [0,1], or auto",
         lambda v: (
             v == "auto"
             or (is_int(v) and v >= 1)
@@ -138,15 +104,16 @@ SCHEMA: dict[str, Constraint] = {
     ),
     "trainer.gradient_clip_algorithm": one_of(None, "norm", "value"),
     "trainer.max_steps": Constraint(
-        "a whole number, at least 1, or -1 for no limit", lambda v: is_int(v) and v != 0 and v >= -1
+        "an integer, at least 1, or -1 for no limit", lambda v: is_int(v) and v != 0 and v >= -1
     ),
     "trainer.overfit_batches": Constraint(
-        "a share from 0.0 to 1.0, or a whole number of batches, at least 1",
+        "a fraction from 0.0 to 1.0, or an integer number of batches, at least 1",
         lambda v: v >= 0 if is_int(v) else isinstance(v, float) and 0 <= v <= 1,
     ),
     "trainer.profiler": one_of(None, "simple", "advanced", "pytorch"),
     "trainer.val_check_interval": Constraint(
-        "a share of an epoch above 0.0 and up to 1.0, or a whole number of batches, at least 1", _NUM_BATCHES.is_valid
+        "a fraction of an epoch above 0.0 and up to 1.0, or an integer number of batches, at least 1",
+        _NUM_BATCHES.is_valid,
     ),
     "logger.tensorboard.name": _RUN_DIRECTORY,
     "logger.tensorboard.version": _RUN_DIRECTORY,
@@ -155,7 +122,7 @@ SCHEMA: dict[str, Constraint] = {
     "callbacks.best_checkpoint.filename": one_of("best"),  # a name that programs rely on
     "callbacks.best_checkpoint.mode": _MODE,
     "callbacks.checkpoint.every_n_train_steps": Constraint(
-        "null or a whole number, at least 1", lambda v: v is None or (is_int(v) and v >= 1)
+        "null or an integer, at least 1", lambda v: v is None or (is_int(v) and v >= 1)
     ),
     "callbacks.early_stopping.monitor": _MONITORED,
     "callbacks.early_stopping.mode": _MODE,

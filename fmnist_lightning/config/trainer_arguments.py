@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from fmnist_lightning.config.config_files import CONF
-from fmnist_lightning.config.schema import SCHEMA, to_override
+from fmnist_lightning.config.constraints import to_override
+from fmnist_lightning.config.schema import SCHEMA
 
 # what this package passes to the Trainer itself, or what has no effect here; and what to do instead
 REFUSED = {

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.config.config_files import add_to_path
-from fmnist_lightning.config.schema import is_number
+from fmnist_lightning.config.constraints import is_number
 from fmnist_lightning.data.archives import CLASS_NAMES
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint

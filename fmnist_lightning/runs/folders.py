@@ -1,77 +1,41 @@
 """Validates the directory of a new run or sweep: it is writable, and contains nothing that would be overwritten."""
 
-import re
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep_folder import check_sweep
 
 
-def check_folder(
-    cfg: DictConfig, multirun: bool, overrides: list[str], compose: Callable[[list[str]], DictConfig]
-) -> None:
+def check_folder(launch: Launch) -> None:
     """Rejects a directory that cannot be written, or that contains another run or sweep.
-
-    Args:
-        cfg: composed, with Hydra's own node.
-        multirun: whether a sweep is started.
-        overrides: as typed.
-        compose: the configuration of a job's overrides.
 
     Raises:
         ValueError: naming the override to change.
     """
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-    folder = Path(OmegaConf.select(cfg, key))
+    if launch.cfg.resume not in (None, "auto"):
+        return  # the run has its own directory
+    key = "hydra.sweep.dir" if launch.multirun else "hydra.run.dir"
+    folder = Path(launch.sweep_dir if launch.multirun else launch.cfg.hydra.run.dir)
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-        with tempfile.TemporaryFile(dir=existing) as file:  # permissions alone do not tell
-            file.write(bytes(2**16))  # on a full disk an empty file can still be created
+        with tempfile.TemporaryFile(dir=existing) as file:  # the only sure way to know
+            file.write(bytes(2**16))  # on a full disk a file can be created, but not written
             file.flush()
-        if multirun:
-            check_sweep(cfg, overrides, compose)
-        elif cfg.resume is None:
-            reject_existing_run(cfg)
+        if launch.multirun:
+            check_sweep(launch)
+        elif launch.cfg.resume is None:
+            reject_existing_run(launch.cfg)
     except OSError as error:
         raise ValueError(f"{key}={folder}: cannot write there ({error.strerror}); choose another {key}") from None
 
 
-def run_dir(cfg: DictConfig) -> str:
-    """hydra.run.dir of a composed configuration, its interpolations unresolved."""
-    return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
-
-
-def check_subdirs(cfg: DictConfig, jobs: Iterable[DictConfig]) -> None:
-    """Rejects a hydra.sweep.subdir that gives two jobs one directory.
-
-    Args:
-        cfg: of one job.
-        jobs: the configurations of all, composed only if the pattern does not number them.
-
-    Raises:
-        ValueError: naming hydra.sweep.subdir.
-    """
-    pattern = str(OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index,call-overload]
-    if re.search(r"\$\{hydra[.:]job\.(num|id)\}", pattern):
-        return
-    subdirs: set[str] = set()
-    for job in jobs:
-        subdir = str(job.hydra.sweep.subdir)
-        if subdir in subdirs:
-            raise ValueError(
-                f"hydra.sweep.subdir={pattern}: two jobs would share the directory {subdir}; "
-                "add ${hydra.job.num} to it"
-            )
-        subdirs.add(subdir)
-
-
 def reject_existing_run(cfg: DictConfig) -> None:
-    """Rejects a hydra.run.dir that contains a run, which is never overwritten.
+    """Rejects a hydra.run.dir that contains a run, which a new run must not overwrite.
 
     Raises:
         ValueError: saying how to resume the run there.

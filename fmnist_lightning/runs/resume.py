@@ -6,21 +6,24 @@ A run resumes in its own folder with its own configuration, as it was composed w
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import set_job, without_hydra
-from fmnist_lightning.config.config_files import CONF, walk
+from fmnist_lightning.config.compose import run_dir, set_job, without_hydra
+from fmnist_lightning.config.config_files import CONF, user_folders, walk
+from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
 from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.machine import check_machine
+from fmnist_lightning.config.overrides import quote
+from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.config.schema import flatten_keys
 from fmnist_lightning.config.trainer_arguments import check_trainer
-from fmnist_lightning.config.validate import REQUIRED_CALLBACKS
-from fmnist_lightning.runs.folders import run_dir
+from fmnist_lightning.runs.folders import reject_existing_run
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import SUMMARY, Run
 from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, check_training_length
@@ -163,3 +166,32 @@ def _check_keys(cfg: DictConfig, run: Run) -> None:
     needed += [key for key in in_callbacks if key.startswith(tuple(f"{name}." for name in REQUIRED_CALLBACKS))]
     if missing := next(iter(sorted(set(needed) - set(flatten_keys(cfg)))), None):
         raise ValueError(f"{run.config_file}: {missing} is missing; add it there")
+
+
+def lock_resumed_run(launch: Launch, lock: ExitStack) -> list[str]:
+    """The overrides for Hydra: as typed for a new run, else those with which it uses the directory of the resumed run.
+
+    Args:
+        launch: of a single run.
+        lock: is entered by the lock of the run that resumes.
+
+    Raises:
+        ValueError: the run is locked by another process, cannot be resumed, or an override must not change.
+    """
+    cfg, folders = launch.cfg, user_folders(launch.cfg.hydra)
+    if cfg.resume is None:
+        return launch.overrides
+    is_auto = cfg.resume == "auto"
+    changes = [] if is_auto else [typed for typed in launch.overrides if typed.partition("=")[0] != "resume"]
+    for run in find_unfinished_runs(cfg, folders) if is_auto else [find_run(cfg.resume)]:
+        try:
+            if is_rank_zero():
+                lock.enter_context(run.locked())
+        except ValueError:
+            if is_auto:
+                continue  # another process resumes it
+            raise
+        stored_config(run, changes, folders)  # rejects what must not change, before anything is written
+        return [*changes, f"resume={quote(run.folder)}", f"hydra.run.dir={quote(run.folder)}"]
+    reject_existing_run(cfg)
+    return launch.overrides

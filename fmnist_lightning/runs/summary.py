@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fmnist_lightning.config.constraints import is_number
 from fmnist_lightning.config.monitored import BEST
-from fmnist_lightning.config.schema import SCHEMA, is_number
+from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.files import read_text
 
 MAX_SUMMARY_BYTES = 2**20  # a summary has a few thousand

@@ -6,11 +6,8 @@ Rows are ordered by the metric that the jobs monitored (ranking.py). Test scores
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fmnist_lightning.runs.files import atomic_write
@@ -72,16 +69,6 @@ class Sweep:
             print(f"best by {order(rows)}: python -m fmnist_lightning {shlex.join([*options, *best_row['typed']])}")
         print(f"sweep: {self.folder}", flush=True)
         return sum(row["status"] not in ("completed", "partial") for row in rows)
-
-
-class WatchSweep(Callback):
-    """Hydra callback in the process that starts a sweep: stores its directory, whose `${now:…}` is resolved there."""
-
-    folder: Path | None = None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Stores the directory."""
-        WatchSweep.folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
 
 
 def _row(folder: Path, sweep: Path) -> Row:

@@ -1,40 +1,37 @@
 """Validates a sweep directory: it may contain the same sweep, made by the same code; completed jobs are reused."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.provenance import code_sha256, config_sha256
 from fmnist_lightning.runs.run import SUMMARY, Run
 
 
-def check_sweep(cfg: DictConfig, overrides: list[str], compose: Callable[[list[str]], DictConfig]) -> None:
-    """Rejects a directory that contains another sweep or other runs.
-
-    Args:
-        cfg: composed, with Hydra's own node.
-        overrides: as typed.
-        compose: the configuration of a job's overrides.
+def check_sweep(launch: Launch) -> None:
+    """Rejects a directory that contains another sweep or other runs, and jobs that would share a directory.
 
     Raises:
-        ValueError: naming hydra.sweep.dir.
+        ValueError: naming hydra.sweep.dir or hydra.sweep.subdir.
     """
-    folder = Path(cfg.hydra.sweep.dir)
+    folder = Path(launch.sweep_dir)
     before = folder / "multirun.yaml"
-    if before.exists() and _is_sweep_of(before, cfg, overrides):
-        _check_completed(folder, compose)
+    if before.exists() and _is_sweep_of(before, launch):
+        _check_completed(launch)
     elif next(folder.rglob(SUMMARY), before).exists() and is_rank_zero():
         raise ValueError(
             f"hydra.sweep.dir={folder}: already contains another sweep or runs; not overwritten. "
             "Choose another hydra.sweep.dir"
         )
+    _check_subdirs(launch)
 
 
-def _is_sweep_of(multirun_yaml: Path, cfg: DictConfig, overrides: list[str]) -> bool:
+def _is_sweep_of(multirun_yaml: Path, launch: Launch) -> bool:
     """Whether the sweep whose configuration Hydra stored there has the same overrides, typed and of config files."""
     try:
         stored = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]
@@ -42,8 +39,8 @@ def _is_sweep_of(multirun_yaml: Path, cfg: DictConfig, overrides: list[str]) -> 
     except (yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError):
         return False
     # in the same order, which numbers the jobs
-    typed = [override for override in overrides if not _is_hydra_override(override)]
-    params = OmegaConf.to_container(cfg.hydra.sweeper.params or OmegaConf.create({}))
+    typed = [override for override in launch.overrides if not _is_hydra_override(override)]
+    params = OmegaConf.to_container(launch.cfg.hydra.sweeper.params or OmegaConf.create({}))
     assert isinstance(params, dict)
     return bool((before[0], list(before[1].items())) == (typed, list(params.items())))
 
@@ -52,27 +49,45 @@ def _is_hydra_override(typed: str) -> bool:
     return re.match(r"[+~]*hydra[./]", typed) is not None
 
 
-def _check_completed(sweep: Path, compose: Callable[[list[str]], DictConfig]) -> None:
+def _check_completed(launch: Launch) -> None:
     """Rejects resuming a sweep whose completed jobs would have other results today."""
-    for path in sorted(sweep.rglob(SUMMARY)):
+    for path in sorted(Path(launch.sweep_dir).rglob(SUMMARY)):
         try:
             summary = Run(path.parent).read_summary()
         except ValueError:
             continue  # damaged: the job runs again
         if summary["status"] != "completed":
             continue
-        if any(
-            map(_is_hydra_override, summary["overrides"])
-        ):  # never written by this package: they could name other config files
+        if any(map(_is_hydra_override, summary["overrides"])):  # never written; they could name other config files
             raise ValueError(f"{path}: damaged, contains overrides of hydra.*; remove that run's folder")
-        cfg = compose(summary["overrides"])
+        cfg = launch.compose(summary["overrides"])
         codes = {part.get("code_sha256") for part in [summary, *summary.get("resumed", [])]}
         # a summary of an older version lacks them
         if codes != {code_sha256()} or summary.get("config_sha256") != config_sha256(cfg):
             raise ValueError(
-                f"hydra.sweep.dir={sweep}: code or configuration changed since {path.parent.name} was completed; "
-                "choose another hydra.sweep.dir"
+                f"hydra.sweep.dir={launch.sweep_dir}: code or configuration changed since {path.parent.name} was "
+                "completed; choose another hydra.sweep.dir"
             )
+
+
+def _check_subdirs(launch: Launch) -> None:
+    """Rejects a hydra.sweep.subdir that gives two jobs one directory."""
+    pattern = _subdir_pattern(launch.cfg)
+    if re.search(r"\$\{hydra[.:]job\.(num|id)\}", pattern):
+        return
+    subdirs: set[str] = set()
+    for job in launch.jobs():
+        subdir = str(job.hydra.sweep.subdir)
+        if subdir in subdirs:
+            raise ValueError(
+                f"hydra.sweep.subdir={pattern}: two jobs would share the directory {subdir}; "
+                "add ${hydra.job.num} to it"
+            )
+        subdirs.add(subdir)
+
+
+def _subdir_pattern(cfg: DictConfig) -> str:
+    return str(OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index,call-overload]
 
 
 def is_completed_job(run: Run, cfg: DictConfig, folders: Sequence[Path] = ()) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.compose import without_hydra
 from fmnist_lightning.config.errors import format_error
-from fmnist_lightning.config.validate import without_hydra
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import quiet

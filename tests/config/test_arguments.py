@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fmnist_lightning.config.arguments import argument, parse_arguments
-from fmnist_lightning.config.schema import integer, one_of
+from fmnist_lightning.config.constraints import integer, one_of
 
 
 @dataclass

@@ -60,7 +60,7 @@ def run(name: str, data_root: Path, folder: Path) -> dict[str, Any]:
     """
     import torch
 
-    from fmnist_lightning.config.validate import composed, without_hydra
+    from fmnist_lightning.config.compose import composed, without_hydra
     from fmnist_lightning.runs.run import Run
     from fmnist_lightning.training.run import train
 

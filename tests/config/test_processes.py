@@ -88,7 +88,7 @@ def test_every_task_of_srun_would_train_the_whole_run(command):
 def test_train_called_from_python_ignores_foreign_ranks(data_root, tmp_path):
     program = (
         "import sys\n"
-        "from fmnist_lightning.config.validate import composed, without_hydra\n"
+        "from fmnist_lightning.config.compose import composed, without_hydra\n"
         "from fmnist_lightning.training.run import train\n"
         "summary = train(without_hydra(composed(sys.argv[2:])), sys.argv[1], [])\n"
         "print(summary['status'])\n"

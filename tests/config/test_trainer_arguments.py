@@ -43,7 +43,7 @@ def test_argument_of_the_trainer_is_accepted(typed, tmp_path, monkeypatch):
         ("trainer.fast_dev_run=true", r"type \+trainer.fast_dev_run=true"),
         ("+trainer.min_epochs=1.5", "trainer.min_epochs=1.5: must be an integer or null"),
         ("+trainer.inference_mode=3", "trainer.inference_mode=3: must be true or false"),
-        ("+trainer.val_check_interval=1.5", r"trainer.val_check_interval=1.5: must be a share"),
+        ("+trainer.val_check_interval=1.5", r"trainer.val_check_interval=1.5: must be a fraction"),
         ("+trainer.profiler=fast", "trainer.profiler=fast: must be one of null, simple, advanced, pytorch"),
         ("+trainer.max_steps=0", "trainer.max_steps=0: must be"),
         ("+trainer.callbacks=[]", "trainer.callbacks: set by fmnist_lightning; use the config group callbacks"),

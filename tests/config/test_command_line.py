@@ -1,4 +1,4 @@
-"""What a command line starts is what is validated: its config name, config files, sweeps declared in them, quoting."""
+"""Exactly what a command line starts is validated: its primary config, config files, their sweeps, quoted values."""
 
 import os
 import shlex
@@ -38,11 +38,11 @@ def existing_run(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_primary_config_that_was_named_is_the_one_that_is_validated(config_dir, tmp_path):
+def test_named_primary_config_is_validated(validate_command, config_dir, tmp_path):
     files = existing_run(tmp_path / "run")
     write(config_dir / "b.yaml", "defaults: [config, _self_]\nseed: 9\nhydra: {run: {dir: run}}\n")
     with pytest.raises(ValueError, match=r"hydra\.run\.dir=run: already contains a run"):
-        check([], config_dir=str(config_dir), config_name="b")
+        validate_command("--config-dir", str(config_dir), "--config-name", "b")
     write(config_dir / "c.yaml", "defaults: [config, _self_]\nmodel: {dropout: 7}\n")
     with pytest.raises(ValueError, match=r"model\.dropout=7"):
         check([], config_dir=str(config_dir), config_name="c")
@@ -72,7 +72,7 @@ def test_rejected_command_leaves_every_file_of_an_existing_run(config_dir, tmp_p
         assert found == files, arguments
 
 
-@pytest.mark.parametrize("mode", [{"multirun": True}, {}])
+@pytest.mark.parametrize("mode", [["-m"], []])
 @pytest.mark.parametrize(
     ("param", "typed", "message"),
     [
@@ -90,11 +90,13 @@ def test_rejected_command_leaves_every_file_of_an_existing_run(config_dir, tmp_p
         ("seed: 1,2", ["resume=auto"], "resume=auto: resumes a single run"),
     ],
 )
-def test_sweep_declared_in_a_config_file_is_validated(mode, param, typed, message, config_dir, tmp_path):
+def test_sweep_declared_in_a_config_file_is_validated(
+    mode, param, typed, message, validate_command, config_dir, tmp_path
+):
     existing_run(tmp_path / "taken" / "0")
     write(config_dir / "experiment" / "grid.yaml", f"# @package _global_\n{SWEEP}{param}\n")
     with pytest.raises(ValueError, match=message):
-        check(["experiment=grid", *typed], config_dir=str(config_dir), **mode)
+        validate_command("--config-dir", str(config_dir), *mode, "experiment=grid", *typed)
 
 
 def test_typed_values_replace_those_of_a_sweep_in_a_config_file(config_dir):
@@ -104,33 +106,33 @@ def test_typed_values_replace_those_of_a_sweep_in_a_config_file(config_dir):
     assert not check(["experiment=grid", "hydra.mode=RUN", "model.dropout=0.3"], True, str(config_dir)).multirun
 
 
-def test_sweep_whose_config_file_changed_is_another_sweep(config_dir, tmp_path):
+def test_sweep_whose_config_file_changed_is_another_sweep(validate_command, config_dir, tmp_path):
     grid = write(config_dir / "experiment" / "grid.yaml", f"# @package _global_\n{SWEEP}seed: 1,2\n")
     stored = {"hydra": {"overrides": {"task": ["experiment=grid"]}, "sweeper": {"params": {"seed": "1,2"}}}}
     write(tmp_path / "sweep" / "multirun.yaml", OmegaConf.to_yaml(OmegaConf.create(stored)))
     existing_run(tmp_path / "sweep" / "0")
-    typed = ["experiment=grid", "hydra.sweep.dir=sweep"]
+    typed = ["--config-dir", str(config_dir), "experiment=grid", "hydra.sweep.dir=sweep"]
     with pytest.raises(ValueError, match="code or configuration changed since 0 was completed"):
-        check(typed, config_dir=str(config_dir))
+        validate_command(*typed)
     grid.write_text(grid.read_text().replace("1,2", "1,3"))
     with pytest.raises(ValueError, match="already contains another sweep or runs"):
-        check(typed, config_dir=str(config_dir))
+        validate_command(*typed)
 
 
 @pytest.mark.parametrize(
     "subdir", ["fixed", "${seed}", "${model.dropout}_${seed}", "${hydra.runtime.choices.model}${seed}"]
 )
-def test_jobs_that_would_share_a_directory_are_rejected(subdir, tmp_path, monkeypatch):
+def test_jobs_that_would_share_a_directory_are_rejected(subdir, validate_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grid = ["seed=0,1", "optimizer.lr=1e-3,1e-2", f"hydra.sweep.subdir={subdir}"]
     with pytest.raises(ValueError, match=r"hydra\.sweep\.subdir=.*: two jobs would share the directory"):
-        check(grid, multirun=True)
+        validate_command("-m", *grid)
 
 
 @pytest.mark.parametrize("subdir", ["${seed}_${optimizer.lr}", "${hydra.job.num}", "${hydra.job.override_dirname}"])
-def test_jobs_with_directories_of_their_own_are_accepted(subdir, tmp_path, monkeypatch):
+def test_jobs_with_directories_of_their_own_are_accepted(subdir, validate_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check(["seed=0,1", "optimizer.lr=1e-3,1e-2", f"hydra.sweep.subdir={subdir}"], multirun=True)
+    validate_command("-m", "seed=0,1", "optimizer.lr=1e-3,1e-2", f"hydra.sweep.subdir={subdir}")
 
 
 def test_resume_rejects_a_stored_config_that_is_not_the_runs(composed, tmp_path):

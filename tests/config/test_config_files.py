@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.compose import composed as compose_command
 from fmnist_lightning.config.config_files import scan_config_files, user_folders
-from fmnist_lightning.config.validate import composed as compose_command
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.resume import find_unfinished_runs, stored_config
 from fmnist_lightning.runs.run import Run

@@ -1,10 +1,10 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist_lightning.__main__ import _show
 from fmnist_lightning.config.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
 from fmnist_lightning.config.schema import first_violation
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.outcome import print_outcome
 from fmnist_lightning.training.run import train
 
 ANN = ["model=ann", "model.hidden=[16]", "trainer.max_epochs=4", "~callbacks.early_stopping"]
@@ -64,7 +64,7 @@ def test_the_best_epoch_by_the_monitored_metric_is_tested_and_named(metric, comp
     assert summary["monitored"] == {"metric": metric, "mode": mode_of(metric), "value": pytest.approx(best, abs=1e-6)}
     if metric.startswith("val/"):
         assert summary["val"][metric.removeprefix("val/")] != pytest.approx(best, abs=1e-5)
-    _show(summary, tmp_path)
+    print_outcome(summary, tmp_path)
     choice = CHOICES[metric]
     assert f"at epoch {summary['best_epoch']} of 4, chosen by the {choice}: {best:.4f}" in capsys.readouterr().out
     assert f"chosen by the {choice}\n({best:.4f} during training)" in Run(tmp_path).report_html.read_text()

@@ -1,0 +1,52 @@
+"""Is a composed configuration complete and consistent?"""
+
+from collections.abc import Set
+
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_lightning.config.compose import without_hydra
+from fmnist_lightning.config.config_files import GROUPS
+from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.schema import first_violation, flatten_keys
+from fmnist_lightning.config.trainer_arguments import check_trainer, is_trainer_argument
+
+# without these there is no metrics.csv, best.ckpt or last.ckpt
+REQUIRED_CALLBACKS = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "callbacks.checkpoint")
+
+
+def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
+    """Rejects a composed configuration that cannot run, wherever its values come from.
+
+    Args:
+        cfg: a composed configuration, Hydra's own node included or not.
+        known: the keys that it may have; None for any.
+
+    Raises:
+        ValueError: naming the override to change.
+        omegaconf.errors.OmegaConfBaseException: an interpolation that leads nowhere.
+    """
+    keys = flatten_keys(cfg)
+    added = sorted(set(keys) - known) if known is not None else []
+    if unknown := [key for key in added if key[:6] != "hydra." and not is_trainer_argument(key)]:
+        raise ValueError(f"{unknown[0]}: no such key")
+    OmegaConf.to_container(without_hydra(cfg), resolve=True)
+    for group in GROUPS:
+        if not OmegaConf.is_dict(cfg.get(group)):
+            raise ValueError(f"{group}: missing from the configuration; choose an option: {group}=...")
+    for key in REQUIRED_CALLBACKS:
+        if OmegaConf.select(cfg, key) is None:
+            raise ValueError(f"{key}: missing from the configuration, and no run is complete without it")
+    check_trainer(cfg.trainer)
+    check_loggers(cfg.logger)
+    if violation := first_violation(cfg):
+        raise ValueError(violation)
+    if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
+        raise ValueError("data.batch_size=1: batch normalization needs 2 images or more; add model.batch_norm=false")
+    if "optimizer.nesterov" in keys and cfg.optimizer.nesterov and cfg.optimizer.momentum == 0:
+        raise ValueError("optimizer.momentum=0: Nesterov's method needs one above 0; add optimizer.nesterov=false")
+    clips = cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision not in ("auto", "32-true")
+    if clips and "optimizer.fused" in keys and cfg.optimizer.fused:
+        raise ValueError(
+            f"trainer.gradient_clip_val={cfg.trainer.gradient_clip_val}: with precision {cfg.trainer.precision} "
+            "gradients are clipped only without fused kernels; add optimizer.fused=false"
+        )

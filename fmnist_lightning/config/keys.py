@@ -1,0 +1,95 @@
+"""Validates the key and the values of an override, such as optimizer.lr=1e-3."""
+
+import difflib
+import re
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
+from fmnist_lightning.config.constraints import is_list, is_number, to_override
+from fmnist_lightning.config.other_templates import equivalent
+from fmnist_lightning.config.overrides import list_groups, values_of
+from fmnist_lightning.config.schema import SCHEMA
+from fmnist_lightning.config.trainer_arguments import check_trainer_argument
+
+
+def check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], override: Override) -> None:
+    """Rejects an unknown key, a value that the schema does not allow, and the removal of what a run needs.
+
+    Args:
+        loader: knows the config groups.
+        base: the configuration that is overridden.
+        keys: all of its keys.
+        override: of one key; several values are a sweep.
+
+    Raises:
+        ValueError: naming the allowed values, or the nearest key.
+    """
+    key, typed = override.key_or_group, override.input_line
+    if key.startswith("hydra.") and (override.is_add() or override.is_force_add()):
+        return  # Hydra's own schema says which keys it takes
+    if key not in keys and key.startswith("trainer.") and not override.is_delete():
+        for value in values_of(override):
+            check_trainer_argument(key.removeprefix("trainer."), value)
+        if not (override.is_add() or override.is_force_add()):
+            raise ValueError(f"{typed}: not in the configuration yet; type +{typed}")
+        return
+    if key not in keys or key.rpartition(".")[2].startswith("_"):
+        raise ValueError(f"{typed}: {_unknown(key, override, keys, loader)}")
+    if override.is_delete() and (key in REQUIRED_CALLBACKS or not re.fullmatch(r"(callbacks|logger)\.\w+", key)):
+        raise ValueError(
+            f"{typed}: cannot be removed; only callbacks and loggers can, and not {', '.join(REQUIRED_CALLBACKS)}"
+        )
+    if override.is_delete() or key.startswith("hydra."):
+        return
+    current = OmegaConf.select(base, key)
+    for value in values_of(override):
+        if isinstance(value, str) and "${" in value:
+            continue  # checked once it is resolved
+        if allowed := _allowed_instead(key, value, current):
+            raise ValueError(f"{key}={to_override(value)}: must be {allowed}")
+
+
+def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader) -> str:
+    """Why a key is rejected, with the nearest key and its siblings."""
+    if other := equivalent(key, override.get_value_string() if "=" in (override.input_line or "") else "VALUE"):
+        return f"no such group or key; {other}"
+    groups = list_groups(loader)
+    parent, _, name = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == parent]
+    siblings = [k for k in siblings if not k.startswith("_") and k != "hydra"]
+    near = difflib.get_close_matches(name, siblings, n=1)
+    elsewhere = [k for k in keys if k.endswith(f".{name}") and not k.startswith("hydra.")]
+    hint = ""
+    if near and not parent and near[0] in groups:
+        options = loader.get_group_options(near[0], ObjectType.CONFIG)
+        value = override.get_value_string() if "=" in (override.input_line or "") else ""
+        suggested = f"{near[0]}={value}" if value in options else f"{near[0]}={'|'.join(options)}"
+        hint = f"; did you mean {suggested}?"
+    elif near:
+        hint = f"; did you mean {parent}.{near[0]}?" if parent else f"; did you mean {near[0]}?"
+    elif elsewhere:
+        hint = f"; did you mean {elsewhere[0]}?"
+    if parent and siblings:
+        return f"no such key{hint or '.'} {parent} has {', '.join(siblings)}"
+    others = [k for k in keys if "." not in k and k not in groups and k != "hydra"]
+    return f"no such group or key{hint or '.'} Groups are {', '.join(groups)}; keys are {', '.join(others)}"
+
+
+def _allowed_instead(key: str, value: Any, current: Any) -> str | None:
+    """What is allowed instead of value; a key that is not in the schema takes values of the type that its yaml has."""
+    if key in SCHEMA:
+        return None if SCHEMA[key].is_valid(value) else SCHEMA[key].allowed
+    if isinstance(current, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if is_number(current):
+        return None if is_number(value) else "a number"
+    if OmegaConf.is_list(current):
+        return None if is_list(value) else "a list"
+    if OmegaConf.is_dict(current):
+        return None if isinstance(value, dict) else f"set key by key: {', '.join(map(str, current))}"
+    return None

@@ -1,0 +1,58 @@
+"""What a validated command line starts: one run, or the jobs of a multirun."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from fmnist_lightning.config.compose import Composer
+from fmnist_lightning.config.overrides import is_group, parse_override, quote
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What Hydra starts. Interpolations in its configurations are resolved within `with launch.composer`.
+
+    Args:
+        composer: of the command's config files.
+        cfg: the configuration of the run, or of the first job.
+        overrides: as typed.
+        multirun: whether Hydra starts a multirun.
+        launcher: Hydra's launcher of a multirun.
+        sweep_dir: the directory of a multirun.
+        groups: for each config group that was typed, the options of the jobs.
+        values: for each key that was typed, the values of the jobs.
+    """
+
+    composer: Composer
+    cfg: DictConfig
+    overrides: list[str]
+    multirun: bool
+    launcher: str | None
+    sweep_dir: str
+    groups: list[list[Override]]
+    values: list[list[Override]]
+
+    def jobs(self) -> Iterator[DictConfig]:
+        """The configurations of all jobs."""
+        for choice in itertools.product(itertools.product(*self.groups), itertools.product(*self.values)):
+            yield self.composer.compose_job(*choice)
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of the job with these overrides."""
+        loader = self.composer.loader
+        parsed = [parse_override(loader, typed) for typed in overrides]
+        groups = [override for override in parsed if is_group(loader, override.key_or_group)]
+        return self.composer.compose_job(groups, [override for override in parsed if override not in groups])
+
+    def multirun_overrides(self) -> list[str]:
+        """The overrides of a multirun, with the directory that was validated."""
+        keys = [typed.lstrip("+").partition("=")[0] for typed in self.overrides]
+        overrides = [typed for key, typed in zip(keys, self.overrides, strict=True) if key != "hydra.sweep.dir"]
+        overrides.append(f"hydra.sweep.dir={quote(self.sweep_dir)}")
+        if self.launcher == "basic" and "hydra.sweeper.max_batch_size" not in keys:
+            # Hydra composes all jobs of a batch before it launches the first, and this launcher runs one at a time
+            overrides.append("hydra.sweeper.max_batch_size=1")
+        return overrides

@@ -14,10 +14,10 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test faults lint audit format reproduce benchmark tensorboard lock clean
+.PHONY: help setup train test test-all faults lint audit format reproduce benchmark tensorboard lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: .venv/complete ## create .venv with the locked versions, if it does not exist
 
@@ -33,7 +33,11 @@ setup: .venv/complete ## create .venv with the locked versions, if it does not e
 train: .venv/complete ## train the CNN; ARGS="model=ann trainer.max_epochs=3" passes overrides
 	$(BIN)/python -m fmnist_lightning data=auto $(ARGS)
 
-test: .venv/complete ## run the tests; ARGS="-k data" passes options to pytest
+test: .venv/complete ## run the tests but those marked slow; ARGS="-k data" passes options to pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m "not slow" $(ARGS)
+	@echo "not run: the tests marked slow; make test-all runs them, too"
+
+test-all: .venv/complete ## run every test, as .ci/run does
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 faults: .venv/complete ## kill runs, fill disks, damage files: the long version, 90 minutes on 2 cores; prints a table

@@ -24,7 +24,7 @@ def test_a_wheel_trains_in_an_empty_folder(tmp_path, tiny_overrides):
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
     empty.mkdir()
     environment = os.environ | {"PYTHONPATH": str(site)}
-    where = [sys.executable, "-c", "import fmnist_lightning.config as c; print(c.CONF)"]
+    where = [sys.executable, "-c", "import fmnist_lightning.config_files as c; print(c.CONF)"]
     conf = subprocess.run(where, cwd=empty, env=environment, capture_output=True, text=True, check=True).stdout
     assert conf.strip() == str(site / "fmnist_lightning" / "conf")
     answer = subprocess.run(

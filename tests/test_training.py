@@ -33,8 +33,8 @@ OPTIONS = [
     for option in sorted(group.glob("*.yaml"))
 ]
 SMALL = ["model.head=[8]", "model.filters=[4,8]"]
-# tested where the thing itself is: a real GPU, several processes, the real dataset
-ELSEWHERE = {"trainer=gpu", "trainer=ddp", "data=fashion_mnist"}
+# tested elsewhere: a real GPU, several processes, the real dataset, loggers whose libraries warn (test_loggers.py)
+ELSEWHERE = {"trainer=gpu", "trainer=ddp", "data=fashion_mnist", "logger=mlflow", "logger=wandb"}
 REAL = {
     "experiment=paper_ann": ["model.hidden=[16]"],
     "experiment=paper_cnn": SMALL,

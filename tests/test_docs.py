@@ -180,6 +180,15 @@ def test_documented_command_runs(line, serve, finished, data_root, tmp_path):
     assert output.strip()
 
 
+@pytest.mark.slow
+def test_python_example_runs(finished):
+    (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    program = [sys.executable, "-c", example.replace("DIR", str(finished / "completed"))]
+    process = subprocess.run(program, capture_output=True, text=True, timeout=240)
+    assert process.returncode == 0, process.stderr
+    assert re.fullmatch(r"\['[\w/ -]+', '[\w/ -]+'\]\n", process.stdout)
+
+
 def slugs_of(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
@@ -202,10 +211,13 @@ def test_every_page_is_linked_from_the_readme():
     assert [page.name for page in PAGES[3:] if f"(docs/{page.name})" not in readme] == []
 
 
-def test_messages_and_config_files_name_pages_that_exist():
-    files = [*(REPOSITORY / "fmnist_lightning").rglob("*.py"), *(REPOSITORY / "conf").rglob("*.yaml")]
-    named = {name for file in files for name in re.findall(r"docs/[\w/-]+\.md", file.read_text())}
-    assert {name for name in named if not (REPOSITORY / name).exists()} == set()
+def test_paths_named_in_pages_messages_and_config_files_exist():
+    code = [*(REPOSITORY / "fmnist_lightning").rglob("*.py"), *(REPOSITORY / "conf").rglob("*.yaml")]
+    named = {name for file in code for name in re.findall(r"docs/[\w/-]+\.md", file.read_text())}
+    for page in PAGES:
+        named |= set(re.findall(r"`((?:fmnist_lightning|conf|tests|docs)/[\w/.-]+)`", page.read_text()))
+    mine = {f"{folder}/one_layer.{end}" for folder, end in (("fmnist_lightning/models", "py"), ("conf/model", "yaml"))}
+    assert {name for name in named - mine if not (REPOSITORY / name).exists()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

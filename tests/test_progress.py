@@ -8,8 +8,8 @@ from hydra.utils import instantiate
 from fmnist_lightning.config.errors import Interrupted
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer
-from fmnist_lightning.training.callbacks import EpochProgress
 from fmnist_lightning.training.fit import fit
+from fmnist_lightning.training.progress import EpochProgress
 from fmnist_lightning.training.state import TrainingState
 
 ANN = ["model=ann", "model.hidden=[16]", "logger=none", "~callbacks.early_stopping"]

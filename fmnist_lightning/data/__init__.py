@@ -1,4 +1,4 @@
-"""The images: fetched and verified, or drawn; split, batched and normalised."""
+"""The images: downloaded and verified, or synthetic; split and batched."""
 
 from fmnist_lightning.data.datamodule import FashionMNISTData
 

@@ -1,7 +1,7 @@
-"""The four official files: where they are looked for, fetched from, and how they are verified.
+"""The four official files: where they are searched for, downloaded from, and how they are verified.
 
-They are accepted gzipped, as published, and unpacked, as torchvision leaves them. A checksum verifies each file each
-time it is read. Names, MD5 sums and layout are torchvision's; its reader verifies no unpacked file.
+They are accepted gzipped, as published, and unpacked, as torchvision writes them. A checksum verifies each file every
+time it is read. Names, MD5 sums and layout are those of torchvision, whose reader does not verify unpacked files.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ UNPACKED_SHA256: dict[str, str] = {  # of what is in the archives that have the 
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 MIRROR_VARIABLE = "FASHION_MNIST_MIRROR"
-LARGEST = 64 * 2**20  # bytes of a file, gzipped or not: 26 and 47 million are the most
+MAX_ARCHIVE_BYTES = 64 * 2**20  # bytes of a file, gzipped or not: 26 and 47 million are the most
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ class UnreachableError(OSError):
 
 
 def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Reads Fashion-MNIST, fetching first what is missing or damaged.
+    """Reads Fashion-MNIST, after downloading files that are missing or damaged.
 
     Args:
         root: the directory of the files, itself or with `FashionMNIST/raw` in it (torchvision's layout). Keras's cache
-            is looked through after it.
+            is searched after it.
         mirrors: folders or http(s)/file URLs, tried in order after the environment's FASHION_MNIST_MIRROR.
 
     Returns:
@@ -51,7 +51,7 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
         UnreachableError: an archive is missing and no mirror has it.
         ValueError: an archive on disk is not the published one and no mirror has it.
         OSError: an archive cannot be written where it belongs.
-        MemoryError: there is not enough for the dataset.
+        MemoryError: the dataset does not fit in memory.
     """
     try:
         return _load(Path(root), [mirror for mirror in [os.environ.get(MIRROR_VARIABLE), *mirrors] if mirror])
@@ -66,7 +66,7 @@ def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tenso
     missing = [name for name, content in contents.items() if content is None]
     if missing:
         contents |= _fetch(root, missing, mirrors)
-    arrays = [read_idx(name, content, LARGEST) for name, content in contents.items() if content is not None]
+    arrays = [read_idx(name, content, MAX_ARCHIVE_BYTES) for name, content in contents.items() if content is not None]
     names = list(PUBLISHED_MD5)
     for i in (0, 2):
         images, labels = arrays[i : i + 2]
@@ -91,7 +91,7 @@ def _find(root: Path, archive: str) -> tuple[bytes | None, str]:
     for folder in (_raw(root), root, _keras_cache()):
         for name in (archive, archive.removesuffix(".gz")):
             path = folder / name
-            if path.is_symlink() or path.exists():  # a dangling link exists too, and is reported
+            if path.is_symlink() or path.exists():  # a dangling link is reported too
                 try:
                     return _read(path, archive), ""
                 except ValueError as error:
@@ -106,11 +106,11 @@ def _read(path: Path, archive: str) -> bytes:
     Raises:
         ValueError: it is not the published file, or cannot be read.
     """
-    if not path.is_file():  # a folder, a pipe, a link to nowhere or to itself
+    if not path.is_file():  # a directory, a pipe, a link to nowhere or to itself
         raise ValueError(f"{path} is not the published archive but no file at all")
     try:
         size = path.stat().st_size
-        if size > LARGEST:
+        if size > MAX_ARCHIVE_BYTES:
             raise ValueError(f"{path} is not the published archive: it has {size} bytes")
         with path.open("rb") as file:
             content = file.read(size)
@@ -131,13 +131,13 @@ def _md5(content: bytes | bytearray) -> str:
 
 
 def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
-    """Fetches archives into root, each whole or not at all; of several processes one fetches, the others wait."""
+    """Downloads archives into root, atomically; of several processes one downloads, the others wait."""
     raw = _raw(root)
     raw.mkdir(parents=True, exist_ok=True)
     with FileLock(raw / ".lock"):
         contents: dict[str, bytes] = {}
         for name in names:
-            content, faults = _find(root, name)  # another process may have fetched it meanwhile
+            content, faults = _find(root, name)  # another process may have downloaded it meanwhile
             refusals: list[str] = []
             for mirror in mirrors:
                 if content is not None:
@@ -145,9 +145,9 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
                 try:
                     content = _fetch_one(name, mirror)
                 except (OSError, ValueError, http.client.HTTPException) as error:
-                    refusals.append(f"{mirror}: {_in_words(error)}")
+                    refusals.append(f"{mirror}: {_printable(error)}")
                 else:
-                    atomic_write(raw / name, content)  # a full disk is no fault of the mirror
+                    atomic_write(raw / name, content)  # an error here, such as a full disk, is not the mirror's
             if content is None:
                 raise _explain(root, faults, refusals)
             contents[name] = content
@@ -155,17 +155,17 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
 
 
 def _fetch_one(name: str, mirror: str) -> bytes:
-    content = download(mirror, name, LARGEST)
+    content = download(mirror, name, MAX_ARCHIVE_BYTES)
     if _md5(content) != PUBLISHED_MD5[name]:
         page = " and is a web page" if content.lstrip()[:1] == b"<" else ""
         raise ValueError(f"{name} there has MD5 {_md5(content)}{page}, published is {PUBLISHED_MD5[name]}")
     return content
 
 
-def _in_words(error: Exception) -> str:
-    """What an error says, on one line; a server wrote some of it, so that it may be long or move the cursor."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
-    return words[:300] or type(error).__name__
+def _printable(error: Exception) -> str:
+    """An error's message on one line; a server wrote part of it, so it may be long or contain control characters."""
+    message = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return message[:300] or type(error).__name__
 
 
 def _explain(root: Path, faults: str, refusals: list[str]) -> Exception:

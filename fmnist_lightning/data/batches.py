@@ -14,18 +14,18 @@ Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
 class BatchIndices(DistributedSampler[Any], SequentialSampler):
     """One tensor of indices per batch.
 
-    Lightning replaces other samplers: on several devices by default if it is no DistributedSampler, and under
-    overfit_batches if it is no SequentialSampler.
+    Lightning replaces samplers that are not a DistributedSampler (on several devices) or not a SequentialSampler
+    (with overfit_batches).
 
     Args:
-        num_images: images to share out.
-        batch_size: indices per batch; the last batch may be shorter. In shuffled order a single left-over image
-            joins the batch before it, for batch normalization cannot learn from one image.
-        seed: of the order, which is a function of (seed, epoch); None keeps the images' own order.
+        num_images: number of images in all processes.
+        batch_size: indices per batch; the last batch may be shorter. In shuffled order a single remaining image
+            joins the batch before it: batch normalization cannot learn from one image.
+        seed: of the order, which is a function of (seed, epoch); None keeps the order of the images.
         rank: of this process; with `world_size` processes each image goes to one of them.
-        world_size: number of processes. In shuffled order up to world_size - 1 images sit out an epoch, other
-            ones each time: processes that train together must take equally many steps.
-        device: where the indices are used.
+        world_size: number of processes. In shuffled order up to world_size - 1 images are left out of an epoch, others
+            in each epoch: all processes must take the same number of steps.
+        device: of the indices.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
     ) -> None:
         self.num_images, self.batch_size, self.order_seed, self.device = num_images, batch_size, seed, device
         self.rank, self.world_size, self.epoch = rank, world_size, 0
-        self.start = self.position = 0  # batches that the next epoch leaves out; that this one has given
+        self.start = self.position = 0  # batches to skip in the next epoch; batches of this epoch so far
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, also of the first one after a resume."""
@@ -70,14 +70,14 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
 
 
 class BatchLoader(DataLoader[Batch]):
-    """A loader whose position within an epoch Lightning keeps in a checkpoint and puts back."""
+    """A loader whose position within an epoch is stored in checkpoints and restored."""
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches of the epoch were given."""
+        """The number of batches of the epoch so far."""
         assert isinstance(self.sampler, BatchIndices)
         return {"position": self.sampler.position}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on after those batches."""
+        """Continues after those batches."""
         assert isinstance(self.sampler, BatchIndices)
         self.sampler.start = state_dict["position"]

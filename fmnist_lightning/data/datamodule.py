@@ -23,16 +23,16 @@ class FashionMNISTData(pl.LightningDataModule):
     """Fashion-MNIST, or synthetic images in its place, split into train, val and test.
 
     Args:
-        source: `fashion_mnist`, `synthetic`, or `auto`: the synthetic images where the dataset is out of reach.
-        root: folder of the archives, and of what is fetched or drawn.
-        mirrors: folders or URLs that hold the archives, tried after the environment's FASHION_MNIST_MIRROR.
+        source: `fashion_mnist`, `synthetic`, or `auto`: synthetic images if the dataset is not available.
+        root: directory of the archives and of the synthetic images.
+        mirrors: directories or URLs of the archives, tried after the environment's FASHION_MNIST_MIRROR.
         batch_size: images per step and device.
-        val_fraction: share of the training images, the same of each class, that validates.
-        train_fraction: share of the training split that trains, the same of each class.
-        split_seed: seed of the split; another one than the run's.
+        val_fraction: stratified fraction of the training images that is used for validation.
+        train_fraction: stratified fraction of the training split that is used for training.
+        split_seed: seed of the split, independent of the run's seed.
         augment: random horizontal flip and 2-pixel crop of the training batches.
-        num_train: number of drawn training images, before the split.
-        num_test: number of drawn test images.
+        num_train: number of synthetic training images, before the split.
+        num_test: number of synthetic test images.
 
     After `setup`, `images` (N, 28, 28) uint8 and `labels` (N,) hold {train, val, test}; `mean` and `std` are those of
     the training split's pixels, scaled to [0, 1]; `dataset_info` holds the entries of a summary.
@@ -61,14 +61,14 @@ class FashionMNISTData(pl.LightningDataModule):
         self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
         self.split_seed = split_seed
         self.augment, self.num_train, self.num_test = augment, num_train, num_test
-        self.seed = 0  # each epoch's order of the training images is a function of (seed, epoch) alone; a run sets it
+        self.seed = 0  # the order of the training images is a function of (seed, epoch); set by a run
         self.images: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
         self.dataset_info: dict[str, Any] = {}
         self.mean = self.std = 0.0
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads (fetches, draws) the images once and splits them; each later call finds them in memory.
+        """Loads and splits the images in the first call.
 
         Raises:
             ValueError: the processes that train together do not have the same images in the same split.
@@ -85,23 +85,23 @@ class FashionMNISTData(pl.LightningDataModule):
         self.mean, self.std = loaded.mean, loaded.std
 
     def _compare(self) -> None:
-        """Once the processes are connected: each takes its share of what all must have alike."""
+        """Checks that all connected processes have the same images and settings."""
         if self.trainer is None:
             return
         strategy = self.trainer.strategy
-        mine = (self.dataset_info, self.seed, self.batch_size, str(self.trainer.precision))
-        if not strategy.reduce_boolean_decision(strategy.broadcast(mine) == mine):
+        local = (self.dataset_info, self.seed, self.batch_size, str(self.trainer.precision))
+        if not strategy.reduce_boolean_decision(strategy.broadcast(local) == local):
             raise ValueError(
                 f"data.source={self.source}: the processes of this run found different images, share them out or "
                 "compute differently; give each machine the same files and overrides, trainer.precision among them"
             )
 
     def train_dataloader(self) -> BatchLoader:
-        """Batches in an order that changes with the epoch; on several devices each takes its share."""
+        """Shuffled batches, in another order in each epoch; a part of them on each of several devices."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> BatchLoader:
-        """Batches in the split's order; on several devices each takes its share."""
+        """Batches in the order of the split; a part of them on each of several devices."""
         return self._loader("val")
 
     def test_dataloader(self) -> BatchLoader:
@@ -112,7 +112,7 @@ class FashionMNISTData(pl.LightningDataModule):
         if self.trainer and self.trainer.overfit_batches:  # type: ignore[attr-defined]
             shuffle = False  # the same batches in every epoch
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        # on a GPU all images, 47 MB, and an epoch's order go there once: no step copies, none waits
+        # on a GPU all images (47 MB) and the order of an epoch are copied once: no step copies or waits
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         images = TensorDataset(self.images[stage].to(device), self.labels[stage].to(device))
         order = BatchIndices(len(images), self.batch_size, self.seed if shuffle else None, rank, world, device)

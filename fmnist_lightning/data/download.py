@@ -1,7 +1,7 @@
-"""One file from a mirror, whole or refused: how long a server is waited for, and how much is taken from it.
+"""Downloads one complete file from a mirror, with limits on time and size.
 
-A thread of its own reads, for a server may trickle where no timeout of the library looks: within a header, within the
-size of a chunk. It is left to itself where it is given up, and ends with its connection or with the program.
+A separate thread reads: a server may trickle bytes where a deadline between blocks is never reached, within a header or
+the size of a chunk. A thread that is given up ends with its connection or with the program.
 """
 
 import os
@@ -26,12 +26,12 @@ def download(mirror: str, name: str, largest: int) -> bytes:
     Args:
         mirror: a folder, or an http(s)/file URL.
         name: of the file there.
-        largest: how many bytes it has at most; reading ends there.
+        largest: maximum size in bytes; reading ends there.
 
     Raises:
         OSError: the mirror does not answer, refuses, or is too slow.
-        ValueError: what is there is no file, larger, or ends early.
-        http.client.HTTPException: the server speaks something else than HTTP.
+        ValueError: it is no regular file, too large, or ends early.
+        http.client.HTTPException: the server's answer is not HTTP.
     """
     reading = _Reading(mirror, name, largest)
     reading.start()
@@ -55,7 +55,7 @@ def download(mirror: str, name: str, largest: int) -> bytes:
 
 
 class _Reading(threading.Thread):
-    """What was read so far, what was announced (in bytes, 0 where nothing was), and why it ended where it failed."""
+    """The content so far, its announced size (in bytes, 0 if none), and the error that ended the download."""
 
     def __init__(self, mirror: str, name: str, largest: int) -> None:
         super().__init__(daemon=True)
@@ -64,15 +64,14 @@ class _Reading(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Reads to the end, or until it is given up."""
         try:
             with _open(self.mirror, self.file_name) as source:
                 self.announced = _size(source)
-                while not self.given_up and (block := source.read1(2**18)):  # read() would wait until it is full
+                while not self.given_up and (block := source.read1(2**18)):  # read() would wait for a full block
                     self.content += block
                     if len(self.content) > self.largest:
                         raise ValueError(f"{self.file_name} there has more than {self.largest} bytes")
-        except BaseException as error:  # raised again by the one who waits
+        except BaseException as error:  # raised again by `download`
             self.error = error
 
 
@@ -84,7 +83,7 @@ def _open(mirror: str, name: str) -> Any:
             error.close()  # it holds the connection
             raise
     path = Path(mirror).expanduser() / name
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # opening a pipe would block
         raise ValueError(f"{path} is no file")
     return path.open("rb")
 

@@ -1,4 +1,4 @@
-"""How terminal, report and figures name what chose the tested epoch."""
+"""How terminal, report and figures name the metric that selected the tested epoch."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pictures, as PNG bytes: the study's confusion matrix and curves, and the worst mistakes.
+"""The figures, as PNG bytes: the study's confusion matrix and curves, and the worst mistakes.
 
 Each comes in two colour schemes, for a light and for a dark page.
 """
@@ -27,12 +27,12 @@ DARK = {
     "text.color": "#e6edf3",
     "grid.color": "#30363d",
 }
-TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: apart for colour-blind readers, visible on both grounds
+TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: distinguishable with colour blindness, visible on both backgrounds
 LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
 UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
 NOTE = "#d1242f"
 DPI = 110
-GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut has made the colormaps, with other sizes
+GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut changes the size of the colormaps
 
 
 class Plotter:
@@ -58,16 +58,16 @@ class Plotter:
         self.shades = colormaps["cividis" if dark else "Blues"].resampled(256)
 
     def defaults(self) -> AbstractContextManager[None]:
-        """Matplotlib's own defaults and this style within the context: a user's matplotlibrc changes no figure."""
+        """Applies Matplotlib's defaults and this style within the context, without the user's matplotlibrc."""
         return style.context(self.style, after_reset=True)
 
     def confusion_matrix(
         self,
         counts: Sequence[Sequence[float]],
         class_names: Sequence[str],
-        title: str = "Confusion matrix: counts and shares of each true class",
+        title: str = "Confusion matrix: counts and % of each true class",
     ) -> bytes:
-        """Counts, and below each its share of the row (of the images of that class), which also is its shade."""
+        """Counts, and below each its % of the row (the images of that class), which also determines its colour."""
         matrix = np.asarray(counts)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         with self.defaults():
@@ -77,9 +77,9 @@ class Plotter:
             for (row, column), share in np.ndenumerate(shares):
                 red, green, blue, _ = image.cmap(share)
                 dark_cell = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
-                words = f"{matrix[row, column]:.4g}\n{share:.1%}" if matrix[row, column] else "0"
+                text = f"{matrix[row, column]:.4g}\n{share:.1%}" if matrix[row, column] else "0"
                 colour = "#ffffff" if dark_cell else "#1c2128"
-                axes.text(column, row, words, ha="center", va="center", fontsize=7.5, color=colour, in_layout=False)
+                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour, in_layout=False)
             axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
             axes.set_yticks(range(len(class_names)), class_names)
             axes.set(
@@ -87,11 +87,11 @@ class Plotter:
                 ylabel="true",
                 title=title,
             )
-            figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
+            figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true class")
             return self.to_png(figure)
 
     def curve(self, rows: Sequence[dict[str, float]], measure: str, best_epoch: int, choice: str) -> bytes:
-        """`measure` (accuracy or loss) of training and validation by epoch; best_epoch is marked, choice says why."""
+        """`measure` (accuracy or loss) of training and validation by epoch; best_epoch is marked with its criterion."""
         epochs = [row["epoch"] for row in rows]
         with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -114,31 +114,31 @@ class Plotter:
         probabilities: Tensor,
         class_names: Sequence[str],
     ) -> bytes:
-        """A grid of test images with their index, true class, and the class predicted instead with its share."""
+        """A grid of test images with their index, true class, predicted class and its probability."""
         columns = 6
         num_rows = max(1, -(-len(indices) // columns))
         side, width, height = images.shape[-1], 1.06 * images.shape[-1], 1.4 * images.shape[-1]
         with self.defaults():
             figure = Figure(figsize=(columns * 1.55, 0.35 + num_rows * 2.0), layout="constrained")
-            axes: Axes = figure.subplots()  # one for all: laying out one for each takes three times as long
+            axes: Axes = figure.subplots()  # a single one: one per image takes three times as long to lay out
             for i, index in enumerate(indices.tolist()):
                 left, top = i % columns * width, i // columns * height
-                share, predicted = probabilities[index].max(dim=0)
+                probability, predicted = probabilities[index].max(dim=0)
                 place = (left, left + side, top + side, top)
                 axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255, extent=place)
-                true, instead = class_names[int(labels[index])], class_names[int(predicted)]
-                words = f"#{index} {true}\npredicted as\n{instead} {share:.0%}"
-                axes.text(left + side / 2, top - 1, words, ha="center", va="bottom", fontsize=7.5, in_layout=False)
+                true, wrong = class_names[int(labels[index])], class_names[int(predicted)]
+                text = f"#{index} {true}\npredicted as\n{wrong} {probability:.0%}"
+                axes.text(left + side / 2, top - 1, text, ha="center", va="bottom", fontsize=7.5, in_layout=False)
             axes.set(xlim=(0, columns * width), ylim=(num_rows * height - 0.4 * side, -0.4 * side))
             axes.set_axis_off()
-            figure.suptitle("Worst mistakes: the least probability given to the true class")
+            figure.suptitle("Worst mistakes: lowest probability of the true class")
             return self.to_png(figure)
 
     def to_png(self, figure: Figure) -> bytes:
-        """The PNG, with the note; the same bytes for the same figure, without the version of Matplotlib in it."""
+        """The PNG, with the note; reproducible, without the version of Matplotlib in its metadata."""
         if self.note:
             figure.supxlabel(self.note, fontsize=9, color=NOTE, wrap=True)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        figure.clear()  # its parts know each other, and Python looks for such too rarely: megabytes a figure
+        figure.clear()  # breaks reference cycles, which Python collects too rarely: megabytes per figure
         return buffer.getvalue()

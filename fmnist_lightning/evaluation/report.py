@@ -1,4 +1,4 @@
-"""The report of one run: report.html, the pictures and the classification report, by file name."""
+"""The report of one run: report.html, the figures and the classification report, by file name."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from fmnist_lightning.evaluation.choice import name_choice
 from fmnist_lightning.evaluation.figures import Plotter
 from fmnist_lightning.evaluation.scores import confused_pairs, report_text, worst_mistakes
 
-PICTURES = ("confusion_matrix", "accuracy", "loss", "mistakes")
+FIGURES = ("confusion_matrix", "accuracy", "loss", "mistakes")
 
 
 def build_report(
@@ -31,7 +31,7 @@ def build_report(
         class_names: by label.
 
     Returns:
-        Contents by name; report.html holds all of them in itself.
+        Contents by name; report.html is self-contained.
     """
     labels, probabilities = predictions
     light, dark = (
@@ -47,18 +47,18 @@ def build_report(
             epochs=epochs,
             pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
             names=class_names,
-            pictures={name: (data_url(light[name]), data_url(dark[name])) for name in PICTURES},
+            pictures={name: (data_url(light[name]), data_url(dark[name])) for name in FIGURES},
         )
     )
     return {
         "report.html": page,
         "classification_report.txt": report_text(labels, probabilities.argmax(dim=1), class_names),
-        **{f"{name}.png": light[name] for name in PICTURES},
+        **{f"{name}.png": light[name] for name in FIGURES},
     }
 
 
 def templates(*packages: str) -> Environment:
-    """The page templates of some packages; a name that is missing in a page is an error, and values are escaped."""
+    """The page templates of some packages; undefined names are errors, and values are escaped."""
     return Environment(
         loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=True,
@@ -69,12 +69,12 @@ def templates(*packages: str) -> Environment:
 
 
 def data_url(png: bytes) -> str:
-    """A picture as a page holds it in itself."""
+    """A figure as a data URL, for a self-contained page."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _draw(
-    pictures: Plotter,
+    plotter: Plotter,
     summary: Mapping[str, Any],
     epochs: Sequence[dict[str, float]],
     labels: Tensor,
@@ -84,8 +84,8 @@ def _draw(
 ) -> dict[str, bytes]:
     worst, choice = worst_mistakes(labels, probabilities), name_choice(summary["monitored"])
     return {
-        "confusion_matrix": pictures.confusion_matrix(summary["test"]["confusion_matrix"], class_names),
-        "accuracy": pictures.curve(epochs, "accuracy", summary["best_epoch"], choice),
-        "loss": pictures.curve(epochs, "loss", summary["best_epoch"], choice),
-        "mistakes": pictures.mistakes(images, worst, labels, probabilities, class_names),
+        "confusion_matrix": plotter.confusion_matrix(summary["test"]["confusion_matrix"], class_names),
+        "accuracy": plotter.curve(epochs, "accuracy", summary["best_epoch"], choice),
+        "loss": plotter.curve(epochs, "loss", summary["best_epoch"], choice),
+        "mistakes": plotter.mistakes(images, worst, labels, probabilities, class_names),
     }

@@ -1,4 +1,4 @@
-"""The numbers: every score of a run, from all of its predictions at once."""
+"""All scores of a run, computed from all of its predictions at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
         loss: mean cross-entropy in nats; accuracy; calibration_error: expected calibration error over 15 bins
         (Guo et al. 2017); macro and weighted: {precision, recall, f1}, the means over classes, plain and by
         support; per_class: [{label, name, precision, recall, f1, support}]; confusion_matrix: rows true,
-        columns predicted, counts. A precision, recall or F1 without any case counts as 0.
+        columns predicted, counts. An undefined precision, recall or F1 is 0.
     """
     num_classes = len(class_names)
     averages = {
@@ -69,7 +69,7 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
 
 
 def _number(value: Tensor) -> float:
-    return round(value.item(), 6)  # float32 holds no more
+    return round(value.item(), 6)  # the precision of float32
 
 
 def report_text(labels: Tensor, predicted: Tensor, class_names: Sequence[str]) -> str:
@@ -80,13 +80,13 @@ def report_text(labels: Tensor, predicted: Tensor, class_names: Sequence[str]) -
         labels=range(len(class_names)),
         target_names=list(class_names),
         digits=4,
-        zero_division=0,  # the number that it prints by default, without the warning
+        zero_division=0,  # its default, without the warning
     )
     return text
 
 
 def confused_pairs(confusion_matrix: Sequence[Sequence[int]], num: int = 5) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: (true label, predicted label, count), most frequent first."""
+    """The most frequent confusions: (true label, predicted label, count), most frequent first."""
     counts = [
         (true, predicted, count)
         for true, row in enumerate(confusion_matrix)
@@ -97,7 +97,7 @@ def confused_pairs(confusion_matrix: Sequence[Sequence[int]], num: int = 5) -> l
 
 
 def worst_mistakes(labels: Tensor, probabilities: Tensor, num: int = 24) -> Tensor:
-    """Indices of the wrong predictions that gave the true class the least probability, worst first."""
-    of_truth = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
+    """Indices of the wrong predictions with the lowest probability of the true class, worst first."""
+    true_probabilities = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
     wrong = (probabilities.argmax(dim=1) != labels).nonzero().squeeze(1)
-    return wrong[torch.argsort(of_truth[wrong], stable=True)[:num]]
+    return wrong[torch.argsort(true_probabilities[wrong], stable=True)[:num]]

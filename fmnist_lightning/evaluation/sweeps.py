@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from fmnist_lightning.evaluation.figures import Plotter
 
 MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
-FACTORS = 8.0  # highest by lowest value from which an axis counts factors
+LOG_SCALE_RATIO = 8.0  # highest / lowest value from which an axis is logarithmic
 Row = Mapping[str, Any]
 
 
@@ -33,20 +33,20 @@ def draw_sweep(rows: Sequence[Row], swept_keys: Sequence[str], warnings: Sequenc
     keys = [key for key in swept_keys if key != "seed"] or list(swept_keys)
     if not rows or not keys:
         return None
-    pictures = Plotter(note="\n".join(warnings))
+    plotter = Plotter(note="\n".join(warnings))
     numbers = [key for key in keys if _are_numbers(rows, key)]
-    with pictures.defaults():
+    with plotter.defaults():
         figure = Figure(figsize=(10.5, 4.4), layout="constrained")
-        for axes, (measure, words) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
+        for axes, (measure, title) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
             if len(keys) == 2 and len(numbers) == 2:
-                _heat_map(figure, axes, rows, keys, measure, pictures.shades)
+                _heat_map(figure, axes, rows, keys, measure, plotter.shades)
             else:
                 x = (numbers or keys)[0]
                 _lines(axes, rows, x, [key for key in keys if key != x], measure, numeric=bool(numbers))
-                axes.set_ylabel(words)
+                axes.set_ylabel(title)
                 axes.grid(alpha=0.6)
-            axes.set_title(words)
-        return pictures.to_png(figure)
+            axes.set_title(title)
+        return plotter.to_png(figure)
 
 
 def _are_numbers(rows: Sequence[Row], key: str) -> bool:
@@ -73,11 +73,11 @@ def _lines(axes: Axes, rows: Sequence[Row], x: str, others: Sequence[str], measu
     for line in dict.fromkeys(setting[1:] for setting in by_setting):
         points = [(order[at], by_setting[at, *line]) for at in order if (at, *line) in by_setting]
         places = [place for place, _ in points]
-        words = ", ".join(f"{key}={value}" for key, value in zip(others, line, strict=True))
-        drawn = axes.plot(places, [np.mean(values) for _, values in points], "o-", label=words or None)
+        label = ", ".join(f"{key}={value}" for key, value in zip(others, line, strict=True))
+        drawn = axes.plot(places, [np.mean(values) for _, values in points], "o-", label=label or None)
         low, high = ([float(edge(values)) for _, values in points] for edge in (min, max))
         axes.fill_between(places, low, high, color=drawn[0].get_color(), alpha=0.2, lw=0)
-    if numeric and min(order.values()) > 0 and max(order.values()) / min(order.values()) >= FACTORS:
+    if numeric and min(order.values()) > 0 and max(order.values()) / min(order.values()) >= LOG_SCALE_RATIO:
         axes.set_xscale("log")
     axes.set_xticks(list(order.values()), list(order), minor=False)
     axes.minorticks_off()

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside the scalars by epoch: a row of the HParams table, pictures, text, features."""
+"""What TensorBoard shows of a run in addition to the scalars: a row of the HParams table, images, text, features."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-# The HParams table takes its columns from a single run: every run has the same, each with one type
+# TensorBoard takes the columns of the HParams table from a single run: all runs must have the same, of the same types
 METRICS = (
     *("best/monitored", "best/val_loss", "best/val_accuracy", "test/accuracy", "test/macro_f1"),
     *("epochs", "fit_seconds"),
@@ -60,7 +60,7 @@ def settings(cfg: DictConfig, summary: Mapping[str, Any]) -> dict[str, str | flo
 
 
 def begin_run(writer: SummaryWriter, columns: Mapping[str, str | float]) -> None:
-    """Writes the run's row of the HParams table, its scores still missing, and which scalars share a chart."""
+    """Writes the run's row of the HParams table, without scores, and the layout of the charts."""
     experiment, session, _ = hparams(dict(columns), dict.fromkeys(METRICS, 0.0))
     for part in (experiment, session):
         writer._get_file_writer().add_summary(part)
@@ -78,10 +78,10 @@ def end_run(
     config: str,
     class_names: Sequence[str],
 ) -> None:
-    """Writes scores, pictures, a precision-recall curve per class, and config, report and origin as text.
+    """Writes scores, figures, a precision-recall curve per class, and config, report and provenance as text.
 
     Args:
-        writer: of the run's folder.
+        writer: of the run directory.
         summary: the run's.
         predictions: labels (N,) and probabilities (N, 10) of the test images.
         report: the report's files by name.
@@ -124,7 +124,7 @@ def show_network(
     """Writes the graph, and to the projector the features before the last layer of some test images.
 
     Args:
-        writer: of the run's folder.
+        writer: of the run directory.
         normalize: from the images to normalised images (N, 1, 28, 28) float32.
         network: from normalised images to logits, on the CPU, in evaluation mode.
         images: (N, 28, 28) uint8.
@@ -133,10 +133,10 @@ def show_network(
     """
     inputs = normalize(images)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # how add_graph itself looks at a network
+        warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # used by add_graph
         try:
             writer.add_graph(network, inputs[:1])
-        except Exception as error:  # not every network can be traced, and none under PYTORCH_JIT=0
+        except Exception as error:  # not every network can be traced, and none with PYTORCH_JIT=0
             what = f"{type(error).__name__}: {error}".partition("\n")[0]
             log.warning("TensorBoard shows no graph of this network: %s", what)
     if not isinstance(network, nn.Sequential):

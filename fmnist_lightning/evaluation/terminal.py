@@ -1,4 +1,4 @@
-"""The end of a run in the terminal: the classification report and the most confused pairs."""
+"""The scores of a run in the terminal: the classification report and the most confused pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The networks of the study. A third model is one file here, one name below and one yaml in conf/model/."""
+"""The networks of the study. To add a model: docs/add-your-own-model.md."""
 
 from fmnist_lightning.models.ann import ANN
 from fmnist_lightning.models.classifier import Classifier

@@ -26,7 +26,7 @@ class ANN(Classifier):
         scheduler: see Classifier.
 
     Raises:
-        ValueError: a value outside its limits, by its override's name.
+        ValueError: an invalid value; the message names its override.
     """
 
     def __init__(

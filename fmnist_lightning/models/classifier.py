@@ -1,4 +1,4 @@
-"""How every model learns: cross-entropy, running metrics, optimizer, scheduler. What learns is in ann.py and cnn.py."""
+"""How every model is trained: normalisation, cross-entropy, metrics, optimizer, scheduler."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ class Classifier(pl.LightningModule):
 
     @property
     def num_parameters(self) -> int:
-        """Number of trained values."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Classifier(pl.LightningModule):
     def epoch_means(self, stage: str) -> dict[str, MeanMetric]:
         """Metrics `loss` and `accuracy` of the epoch that ends, over all processes; `compute()` returns the mean.
 
-        Also before this module's own `on_train_epoch_end`, which Lightning calls after those of most callbacks.
+        Callbacks may call it in their `on_train_epoch_end`, which Lightning calls before this module's.
         """
         metrics: tuple[MeanMetric, MeanMetric] = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_accuracy")
         self.totals[stage].move_to(*metrics)
@@ -84,15 +84,14 @@ class Classifier(pl.LightningModule):
     def _start_epoch(self, stage: str) -> None:
         self.totals[stage].reset(self.device)
         for name in ("loss", "accuracy"):
-            getattr(self, f"{stage}_{name}").reset()  # of an epoch that an error ended
+            getattr(self, f"{stage}_{name}").reset()  # of an epoch that ended with an error
 
     def _log_means(self, stage: str) -> None:
-        # Lightning computes and resets them. Not for the loggers: the callback EpochMetrics writes one row an epoch
-        # to all of them.
+        # Lightning computes and resets them. Loggers receive one row per epoch, from the callback EpochMetrics.
         self.log_dict({f"{stage}/{name}": metric for name, metric in self.epoch_means(stage).items()}, logger=False)
 
     def on_train_epoch_start(self) -> None:
-        """Starts the totals; not called where training resumes within an epoch."""
+        """Starts the totals; not called when training resumes within an epoch."""
         self._start_epoch("train")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -100,10 +99,10 @@ class Classifier(pl.LightningModule):
         return self._step(batch, "train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Back-propagates a batch's share: the gradient of an accumulation window is the mean over its batches.
+        """Makes the gradient of an accumulation window the mean over its batches.
 
         Lightning divides every loss by accumulate_grad_batches, also in the last window of an epoch, which may have
-        fewer batches. Batches count equally, a last one with fewer images too.
+        fewer batches. Batches have equal weight, even a last one with fewer images.
         """
         window = self.trainer.accumulate_grad_batches
         first = self.trainer.fit_loop.batch_idx // window * window
@@ -111,35 +110,29 @@ class Classifier(pl.LightningModule):
         super().backward(loss if num_batches == window else loss * (window / num_batches), *args, **kwargs)
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's means, taken while the weights moved and with dropout on."""
+        """Logs the epoch's means, computed while the weights changed and with dropout."""
         self._log_means("train")
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the totals."""
         self._start_epoch("val")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds the batch to the means that early stopping and the best checkpoint go by."""
         self._step(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the means."""
         self._log_means("val")
 
     def on_test_epoch_start(self) -> None:
-        """Starts the totals."""
         self._start_epoch("test")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds the batch to the means."""
         self._step(batch, "test")
 
     def on_test_epoch_end(self) -> None:
-        """Logs the means."""
         self._log_means("test")
 
     def configure_optimizers(self) -> Any:
-        """The optimizer and, where one is given, the scheduler, as Lightning takes them."""
+        """The optimizer, and the scheduler if there is one."""
         optimizer: Optimizer = (self.optimizer or torch.optim.Adam)(self.parameters())
         if self.scheduler is None:
             return optimizer
@@ -151,6 +144,5 @@ class Classifier(pl.LightningModule):
 
 
 def _mean() -> MeanMetric:
-    # not a number counts as infinite. Of what it allows, "disable" ignores the weights (torchmetrics issue 3434), and
-    # "ignore" hides a loss that is no number
+    # NaN counts as infinite: "disable" ignores the weights (torchmetrics issue 3434), "ignore" hides a NaN loss
     return MeanMetric(nan_strategy=float("inf"))

@@ -31,7 +31,7 @@ class CNN(Classifier):
         scheduler: see Classifier.
 
     Raises:
-        ValueError: a value outside its limits, by its override's name, or blocks that leave no pixel.
+        ValueError: an invalid value; the message names its override, or feature maps that shrink to nothing.
     """
 
     def __init__(

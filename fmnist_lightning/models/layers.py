@@ -39,15 +39,15 @@ class Normalize(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, faster on a CPU: the same function of the same arguments, from other random numbers.
+    """`torch.nn.Dropout`, faster on a CPU: the same distribution from other random numbers.
 
-    torch's own draws a random float per element, one after the other: a fifth of a CNN's training step. A rate of
-    n/256 needs no more than 8 random bits per element; 16 bits come within 1/131072 of any other rate. Kept
-    elements are scaled by the rate that is really kept, so that the expectation is exact.
+    torch draws a random float per element, one after the other: a fifth of a CNN's training step. A rate of n/256
+    needs only 8 random bits per element; 16 bits approximate any other rate within 1/131072. Kept elements are scaled
+    by the actual rate, so that the expectation is exact.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Zeroes each element with probability `p` and scales the others by 1 / (1 - p); as is in evaluation."""
+        """Zeroes each element with probability `p` and scales the others by 1 / (1 - p), in training only."""
         if not self.training or self.p == 0:
             return inputs
         if inputs.device.type != "cpu" or self.p == 1:
@@ -56,7 +56,7 @@ class Dropout(nn.Dropout):
         levels = 2**num_bits
         num_dropped = min(round(levels * self.p), levels - 1)
         num_words = -(-inputs.numel() * num_bits // 64)
-        # all 64 bits are random; the default range would leave the sign bits 0
+        # all 64 bits are random; with the default range the sign bits would be 0
         words = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None)
         # the memory order of the inputs, channels last or not, so that the product reads both straight through
         bits = words.view(dtype).as_strided(inputs.shape, torch.empty_like(inputs).stride())
@@ -66,16 +66,16 @@ class Dropout(nn.Dropout):
 
 
 def dense_block(num_in: int, num_out: int, dropout: float, batch_norm: bool) -> list[nn.Module]:
-    """Dense layer, batch normalization where wanted, ReLU, dropout: (N, num_in) -> (N, num_out)."""
+    """Dense layer, optional batch normalization, ReLU, dropout: (N, num_in) -> (N, num_out)."""
     norm: list[nn.Module] = [nn.BatchNorm1d(num_out)] if batch_norm else []
-    # batch normalization subtracts the mean, and a bias with it
+    # batch normalization cancels a bias
     return [nn.Linear(num_in, num_out, bias=not batch_norm), *norm, nn.ReLU(), Dropout(dropout)]
 
 
 def conv_block(
     num_in: int, num_out: int, kernel_size: int, padding: str, dropout: float, batch_norm: bool
 ) -> list[nn.Module]:
-    """Convolution, batch normalization where wanted, ReLU, 2x2 max-pooling, dropout.
+    """Convolution, optional batch normalization, ReLU, 2x2 max-pooling, dropout.
 
     (N, num_in, H, W) -> (N, num_out, H // 2, W // 2) with padding "same".
     """
@@ -83,7 +83,7 @@ def conv_block(
     return [
         nn.Conv2d(num_in, num_out, kernel_size, padding=padding, bias=not batch_norm),
         *norm,
-        # the maximum of rectified values is the rectified maximum: pooling first leaves ReLU a quarter of the work
+        # max-pooling and ReLU commute: pooling first leaves a quarter of the elements for ReLU
         nn.MaxPool2d(2),
         nn.ReLU(),
         Dropout(dropout),

@@ -1,4 +1,4 @@
-"""What one pass over images sums up, without metrics at every step: those cost a small network more than its layers."""
+"""Loss and accuracy of an epoch as plain sums: metrics at every step cost a small network more time than its layers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torchmetrics import MeanMetric
 
 
 class EpochTotals:
-    """Loss and correct predictions of this process's images in one epoch of one stage."""
+    """Loss and number of correct predictions of this process in one epoch of one stage."""
 
     def __init__(self) -> None:
         self.reset(torch.device("cpu"))
@@ -25,7 +25,7 @@ class EpochTotals:
         self.num_images += len(labels)
 
     def move_to(self, loss: MeanMetric, accuracy: MeanMetric) -> None:
-        """Updates metrics, which average over processes, with the means so far, and starts over."""
+        """Updates metrics, which average over processes, with the means so far, and resets the totals."""
         if self.num_images:
             means = self.sums / self.num_images
             for metric, mean in zip((loss, accuracy), means, strict=True):

@@ -1,10 +1,10 @@
-"""How many batches a Trainer has trained, and how many it will: what a progress bar counts."""
+"""Completed and total batches of a Trainer, for the progress bar."""
 
 import lightning.pytorch as pl
 
 
 def completed_batches(trainer: pl.Trainer) -> int:
-    """Batches of all epochs so far, within training."""
+    """Batches of all epochs so far, during training."""
     return trainer.current_epoch * int(trainer.num_training_batches) + trainer.fit_loop.batch_idx + 1
 
 
@@ -16,7 +16,7 @@ def batches_before_training(trainer: pl.Trainer) -> int:
 
 
 def total_batches(trainer: pl.Trainer) -> int | None:
-    """Batches of the whole run at most; None if only max_time ends it."""
+    """The largest number of batches of the run; None if only max_time ends it."""
     totals = []
     if trainer.max_epochs not in (None, -1):
         totals.append(int(trainer.max_epochs * trainer.num_training_batches))

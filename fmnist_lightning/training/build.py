@@ -24,17 +24,17 @@ from fmnist_lightning.config.processes import announce_launch, ignore_foreign_ra
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import CheckpointFiles
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.training.build_loggers import build_loggers
 from fmnist_lightning.training.hardware import has_fast_bfloat16
-from fmnist_lightning.training.loggers import build_loggers
 from fmnist_lightning.training.validation import ValidateEveryEpoch
 
-ADVICE = (  # warnings of Lightning's that do not apply here
-    ".*does not have many workers",  # one gather a batch is faster without
-    ".*is smaller than the logging interval",  # nothing is logged by the step
-    "Checkpoint directory .* exists and is not empty",  # a run that goes on
+ADVICE = (  # warnings of Lightning that do not apply here
+    ".*does not have many workers",  # workers are slower than one gather per batch
+    ".*is smaller than the logging interval",  # nothing is logged per step
+    "Checkpoint directory .* exists and is not empty",  # a run that resumes
     "Experiment logs directory .* exists and is not empty",  # of a run that resumes
-    "GPU available but not used",  # whoever says accelerator=cpu means it
-    ".*isinstance.treespec, LeafSpec.",  # how Lightning 2.6 asks torch's tree functions; discouraged since torch 2.11
+    "GPU available but not used",  # accelerator=cpu is explicit
+    ".*isinstance.treespec, LeafSpec.",  # Lightning 2.6 uses a form that torch 2.11 deprecated
 )
 
 log = logging.getLogger(__name__)
@@ -49,16 +49,16 @@ def build_model(cfg: DictConfig) -> Classifier:
 
 
 def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
-    """The precision of a configuration; for auto bfloat16 where it is faster, else float32.
+    """The precision of a configuration; for auto bfloat16 if it is faster, else float32.
 
-    It is where the hardware multiplies it and the model convolves: autocast costs a small dense network more than it
-    gains. Lightning does not clip gradients in mixed precision with fused optimizers.
+    It is faster if the hardware supports it and the model has convolutions: autocast costs a small dense network more
+    than it gains. Lightning does not clip gradients in mixed precision with fused optimizers.
     """
     if cfg.trainer.precision != "auto":
         return cfg.trainer.precision
     convolves = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
-    pays = convolves and cfg.trainer.gradient_clip_val is None and has_fast_bfloat16(cfg.trainer.accelerator)
-    return "bf16-mixed" if pays else "32-true"
+    is_faster = convolves and cfg.trainer.gradient_clip_val is None and has_fast_bfloat16(cfg.trainer.accelerator)
+    return "bf16-mixed" if is_faster else "32-true"
 
 
 def build_trainer(
@@ -68,11 +68,11 @@ def build_trainer(
     run_ids: Mapping[str, str] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> pl.Trainer:
-    """The trainer of a configuration, whose callbacks and loggers write to the run's folder.
+    """The trainer of a configuration, whose callbacks and loggers write to the run directory.
 
     Args:
         cfg: a composed configuration.
-        run: whose folder that is.
+        run: in whose directory they write.
         precision: as trainer.precision, auto excluded.
         run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
         callbacks: added to those of the configuration.
@@ -91,9 +91,9 @@ def build_trainer(
             logger=build_loggers(cfg, run, run_ids or {}),
             plugins=[CheckpointFiles(run.checkpoints), cluster_environment()],
             default_root_dir=run.folder,
-            enable_progress_bar=False,  # Lightning's; ours is conf/callbacks' progress
+            enable_progress_bar=False,  # Lightning's; see training/progress.py
             enable_model_summary=False,
-            use_distributed_sampler=False,  # the data module itself shares the images out
+            use_distributed_sampler=False,  # data/batches.py distributes the images
         )
     if trainer.world_size > 1:
         announce_launch()
@@ -101,9 +101,9 @@ def build_trainer(
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """Which process of how many this is, for a Trainer: as it was launched, whatever else the environment says.
+    """Rank and world size for a Trainer, as the process was launched.
 
-    Left to itself, Lightning takes SLURM_NTASKS or RANK in a shell for a run of several processes.
+    Lightning's own detection mistakes SLURM_NTASKS or RANK in an interactive shell for a run of several processes.
     """
     ignore_foreign_ranks()
     if is_rank_zero():
@@ -125,12 +125,12 @@ def _profiler(name: str | None, run: Run) -> Profiler | None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps from the terminal what Lightning says to everybody: its version of the device, tips, advice."""
+    """Hides Lightning's messages about devices, its tips, and the warnings in ADVICE."""
     levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.WARNING)
     in_threads = threading.excepthook
-    # TensorBoard's thread hands an error to its next write, which fails with it: told once, there
+    # an error in TensorBoard's thread is raised by its next write, and reported there
     threading.excepthook = lambda failed: log.info("a thread failed", exc_info=failed.exc_value)
     try:
         with warnings.catch_warnings():

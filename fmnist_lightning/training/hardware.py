@@ -5,23 +5,23 @@ import platform
 
 
 def has_fast_bfloat16(accelerator: str) -> bool:
-    """Whether the device that trainer.accelerator names multiplies bfloat16 faster than float32. Imports torch."""
+    """Whether the device of trainer.accelerator multiplies bfloat16 faster than float32. Imports torch."""
     import torch
 
     if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator == "mps" or (platform.system() == "Darwin" and accelerator != "cpu"):
         return False
-    # a torch too old to say gets float32, which is right everywhere
+    # a torch without this function gets float32, which is correct everywhere
     features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
 
 
 def tune_malloc() -> None:
-    """Has glibc keep the memory that a training step frees, for the next step; elsewhere does nothing.
+    """Makes glibc keep the memory that a training step frees, for the next step; does nothing with other C libraries.
 
-    By default it hands each block of tens of megabytes, such as the maps of a convolution, back to the system, which
-    clears page after page when the next step asks for it again: a quarter of a CNN's step at batch 512.
+    By default it returns each block of tens of megabytes, such as the feature maps of a convolution, to the system,
+    which zeroes its pages when the next step allocates it: a quarter of a CNN's step at batch size 512.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -31,6 +31,6 @@ def tune_malloc() -> None:
 
 
 def trim_heap() -> None:
-    """Has glibc hand the memory that is free back to the system, once; elsewhere does nothing."""
+    """Makes glibc return free memory to the system, once; does nothing with other C libraries."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

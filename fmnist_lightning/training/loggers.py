@@ -1,117 +1,39 @@
 """What the loggers of a run receive: hyperparameters, a row of metrics per epoch, test scores, the report.
 
-TensorBoard's extras (images, curves, the projector) are in tensorboard.py.
+What only TensorBoard receives (images, curves, the projector) is in evaluation/tensorboard.py.
 """
 
-import inspect
-import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object, instantiate
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
-from omegaconf import DictConfig
 
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.runs.run import Run
 
-MLFLOW_STORE = "sqlite:///outputs/mlflow.db"
-PROJECT = "fmnist_lightning"
 _FAILED = "failed_with"  # attribute of a logger: the error, once it has failed
 _GUARDED = ("log_metrics", "log_hyperparams", "log_graph", "save", "finalize", "after_save_checkpoint")
-
-
-def build_loggers(cfg: DictConfig, run: Run, run_ids: Mapping[str, str]) -> list[Logger]:
-    """The loggers of a configuration; nothing is created or sent yet.
-
-    Args:
-        cfg: a composed configuration.
-        run: in whose directory they write, unless their config names another save_dir.
-        run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
-    """
-    loggers = []
-    for name, node in cfg.logger.items():
-        defaults: dict[str, Any] = {}
-        constructor = get_object(node._target_)
-        if "save_dir" in inspect.signature(constructor).parameters:
-            defaults["save_dir"] = str(run.folder)
-        if constructor is MLFlowLogger:
-            defaults |= _mlflow_defaults(node, run, run_ids.get(name))
-        elif constructor is WandbLogger:
-            defaults |= _wandb_defaults(run, run_ids.get(name))
-        missing = {key: value for key, value in defaults.items() if node.get(key) is None}
-        loggers.append(instantiate(node, **missing))
-    return loggers
-
-
-def _mlflow_defaults(node: DictConfig, run: Run, run_id: str | None) -> dict[str, Any]:
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # that an experiment is new
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each retry
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    # the client's own 7 retries of 120 s each would hold up a run for minutes where the server is gone
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    uri = node.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI") or MLFLOW_STORE
-    defaults = {
-        "tracking_uri": uri,
-        "experiment_name": os.environ.get("MLFLOW_EXPERIMENT_NAME") or PROJECT,
-        "run_name": run.folder.absolute().name,
-    }
-    if uri.startswith("sqlite:///"):
-        store = Path(uri.removeprefix("sqlite:///"))
-        store.parent.mkdir(parents=True, exist_ok=True)
-        defaults["artifact_location"] = store.with_suffix(".artifacts").absolute().as_uri()
-    if run_id:
-        try:
-            MlflowClient(uri).get_run(run_id)
-        except MlflowException as error:
-            print(
-                f"MLflow run {run_id} cannot be continued ({format_error(error)}); a new one is started",
-                file=sys.stderr,
-            )
-        else:
-            defaults["run_id"] = run_id
-    return defaults
-
-
-def _wandb_defaults(run: Run, run_id: str | None) -> dict[str, Any]:
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
-    return {
-        "project": os.environ.get("WANDB_PROJECT") or PROJECT,
-        "name": run.folder.absolute().name,
-        "offline": "WANDB_MODE" not in os.environ,
-        "id": run_id,
-        # no banner, no copy of the terminal, and no links, which a run that resumes may not hold
-        "settings": wandb.Settings(silent=True, console="off", symlink=False),
-    }
 
 
 def start_loggers(
     loggers: Sequence[Logger], names: Sequence[str], config: Mapping[str, Any], resume: bool
 ) -> dict[str, str]:
-    """Connects the loggers and logs the hyperparameters; from then on a failing one does not stop the run.
+    """Connects the loggers and logs the hyperparameters; later errors of a logger do not stop the run.
 
     Args:
         loggers: of the trainer.
         names: of each in the config.
         config: the resolved configuration.
-        resume: whether the run was started before.
+        resume: whether the run is resumed.
 
     Returns:
         The ids under which MLflow and wandb continue the run, by name.
 
     Raises:
-        ValueError: a logger cannot be used, by its name.
+        ValueError: a logger cannot be used; the message names it.
     """
     ids = {}
     for logger, name in zip(loggers, names, strict=False):
@@ -131,13 +53,13 @@ def start_loggers(
             raise ValueError(f"logger={name}: {format_error(error)}") from error
         except Exception as error:
             raise ValueError(f"logger={name}: {format_error(error)}") from error
-        if not isinstance(logger, CSVLogger):  # a full disk ends the run, whoever meets it
+        if not isinstance(logger, CSVLogger):  # a full disk ends the run, whatever is being written
             _guard(logger, name)
     return ids
 
 
 def _guard(logger: Logger, name: str) -> None:
-    """Has a logger that fails once do nothing from then on: a run is not lost with its server."""
+    """Disables a logger after its first error: a run does not fail because its server is down."""
     failed: list[Exception] = []
     setattr(logger, _FAILED, failed)
 
@@ -158,10 +80,10 @@ def _guard(logger: Logger, name: str) -> None:
 
 
 def first_epoch(logger: Logger, num_epochs: int, run: Run) -> int:
-    """The first epoch that a logger has not got yet, in a run resumed after num_epochs epochs."""
+    """The first epoch that a logger has not received yet, in a run resumed after num_epochs epochs."""
     if num_epochs == 0 or isinstance(logger, TensorBoardLogger | CSVLogger):
-        return 1  # whose files are written anew
-    with suppress(Exception):  # a server that is gone, which its guard reports
+        return 1  # their files are rewritten
+    with suppress(Exception):  # the server is down, which _guard reports
         if isinstance(logger, MLFlowLogger):
             history = logger.experiment.get_metric_history(logger.run_id, "lr")
             return 1 + max((metric.step for metric in history), default=0)
@@ -195,7 +117,7 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
 
 
 def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, Any]) -> None:
-    """Says how the run ended, as summary.json does, and ends wandb's process."""
+    """Reports the final status of summary.json to the loggers, and ends the process of wandb."""
     status = summary["status"]
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger | DummyLogger):

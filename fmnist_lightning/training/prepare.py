@@ -20,7 +20,7 @@ from fmnist_lightning.runs.provenance import provenance
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
 from fmnist_lightning.training.hardware import tune_malloc
-from fmnist_lightning.training.state import newest_checkpoint, rows_of
+from fmnist_lightning.training.last_checkpoint import newest_checkpoint, rows_of
 
 RESULTS = ("test", "val", "best_epoch", "monitored", "error")  # entries of a summary
 

@@ -14,12 +14,12 @@ from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.fit import fit_run
+from fmnist_lightning.training.last_checkpoint import is_dev_run
 from fmnist_lightning.training.loggers import finish_loggers
 from fmnist_lightning.training.prepare import PreparedRun, describe, prepare, read_previous
 from fmnist_lightning.training.reporting import begin_logging, report_run
 from fmnist_lightning.training.scoring import score_best
 from fmnist_lightning.training.signals import StopOnSignal
-from fmnist_lightning.training.state import is_dev_run
 from fmnist_lightning.training.status import RunStatus
 
 log = logging.getLogger(__name__)

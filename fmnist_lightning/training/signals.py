@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted
-from fmnist_lightning.training.state import is_resumable_here, save_last
+from fmnist_lightning.training.last_checkpoint import is_resumable_here, save_last
 
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
@@ -25,7 +25,7 @@ class StopOnSignal(Callback):
 
     The handler sets a flag: training checks it after each batch, and stops there with a checkpoint from which the run
     resumes; the steps after training check it in between. So no exception is raised within compiled code or where a
-    library would swallow it. Only while a run is prepared does the handler raise, for a download may take minutes.
+    library would swallow it. The handler raises only while a run is prepared, since a download may take minutes.
 
     A second Ctrl-C terminates the process at once. A second SIGTERM or SIGUSR1 changes nothing: schedulers send
     several, and the first one is being handled.

@@ -1,4 +1,4 @@
-"""What becomes of a run, as its summary.json says: running, then completed, interrupted or failed."""
+"""The status of a run in summary.json: running, then completed, partial, interrupted or failed."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -40,7 +40,7 @@ class RunStatus:
             self._lock.__exit__(None, None, None)
 
     def _record(self, error: BaseException) -> None:
-        if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's name no file
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # TensorBoard's errors name no file
             error.filename = str(self.run.folder)
         if self._recording:
             status = "failed" if isinstance(error, Exception) else "interrupted"
@@ -58,7 +58,7 @@ class RunStatus:
         self._recording = True
 
     def reopen(self, cfg: DictConfig) -> None:
-        """Takes up a run that is resumed."""
+        """Reopens the directory of a run that is resumed."""
         if is_rank_zero():
             self.run.reopen(self.summary, cfg)
         self._recording = True

@@ -1,4 +1,4 @@
-"""When a run is validated: also right after the last step of every epoch, whatever arguments the Trainer has."""
+"""When a run is validated: always after the last step of an epoch, whatever the arguments of the Trainer are."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ from lightning.pytorch.callbacks import Callback
 
 
 class ValidateEveryEpoch(Callback):
-    """Ends each epoch with a validation: metrics.csv, early stopping and the best checkpoint go by it.
+    """Ends each epoch with a validation, which metrics.csv, early stopping and the best checkpoint need.
 
-    Lightning itself has none where `val_check_interval` does not divide the epoch, or where `max_steps` ends it.
+    Lightning has none if `val_check_interval` does not divide the epoch, or if `max_steps` ends it.
     """
 
     def __init__(self) -> None:
         self.validated_step = -1
-        self.val_check_batch: int | float | None = None  # batches between validations, as the Trainer has it
+        self.val_check_batch: int | float | None = None  # batches between validations, of the Trainer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Rejects arguments under which an epoch has no validation.
 
         Raises:
-            ValueError: with the argument's name.
+            ValueError: naming the argument.
         """
         if trainer.check_val_every_n_epoch != 1:
             raise ValueError(
@@ -32,14 +32,13 @@ class ValidateEveryEpoch(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Has the epoch's last batch followed by a validation."""
+        """Requests a validation after the last batch of the epoch."""
         if trainer.is_last_batch:
             trainer.val_check_batch = batch_idx + 1
         if 0 <= trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the weights that were validated."""
         self.validated_step = trainer.global_step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

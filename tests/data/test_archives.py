@@ -64,7 +64,7 @@ def test_nothing_in_reach_is_one_message_that_says_what_to_do(tmp_path, mirror):
 
 
 def test_auto_draws_garments_only_where_the_dataset_is_out_of_reach(mirror, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(archives, "LARGEST", 2**20)
+    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 2**20)
     near = FashionMNISTData("auto", root=str(tmp_path / "near"), mirrors=[str(mirror)])
     near.setup()
     assert near.dataset_info["data"] == "fashion_mnist"

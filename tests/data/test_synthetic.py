@@ -2,12 +2,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fmnist_lightning.data import synthetic
+from fmnist_lightning.data import garments, synthetic
 from fmnist_lightning.training.run import train
 
 
 def test_garments_are_grey_images_of_ten_equal_classes():
-    images, labels = synthetic.draw(100, seed=3)
+    images, labels = garments.draw(100, seed=3)
     assert images.shape == (100, 28, 28)
     assert images.dtype == "uint8"
     assert (torch.from_numpy(labels).bincount() == 10).all()
@@ -16,11 +16,11 @@ def test_garments_are_grey_images_of_ten_equal_classes():
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not():
-    images, labels = synthetic.draw(30, seed=1)
-    again, labels_again = synthetic.draw(30, seed=1)
+    images, labels = garments.draw(30, seed=1)
+    again, labels_again = garments.draw(30, seed=1)
     assert (images == again).all()
     assert (labels == labels_again).all()
-    assert (images != synthetic.draw(30, seed=2)[0]).any()
+    assert (images != garments.draw(30, seed=2)[0]).any()
 
 
 def test_garments_are_drawn_once_per_size_and_then_kept(tmp_path):

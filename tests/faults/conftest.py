@@ -135,7 +135,7 @@ def assert_same_result(run: Run, expected: Run) -> None:
         one, other = (torch.load(r.checkpoints / name, weights_only=True) for r in (run, expected))
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
             assert_equal(one[key], other[key])
-        for key in ("generators", "sums"):
+        for key in ("generators", "epoch_totals"):
             assert_equal(one["processes"][0][key], other["processes"][0][key])
     assert scalars(run.folder) == scalars(expected.folder)
 

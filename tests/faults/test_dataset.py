@@ -148,7 +148,7 @@ def test_a_gzip_bomb_is_not_unpacked_and_a_giant_not_read(mirror, monkeypatch):
         giant.truncate(10 * 2**30)  # a hole, which takes no disk
     with pytest.raises(ValueError, match=f"{NAMES[0]} is not the published archive"):
         archives.load(mirror, [])
-    assert tracemalloc.get_traced_memory()[1] < 4 * archives.LARGEST
+    assert tracemalloc.get_traced_memory()[1] < 4 * archives.MAX_ARCHIVE_BYTES
     tracemalloc.stop()
 
 
@@ -173,7 +173,7 @@ def test_too_little_memory_is_one_line_that_says_for_what(mirror, tmp_path):
     giant = tmp_path / "giant"
     giant.mkdir()
     with (giant / NAMES[0]).open("wb") as file:
-        file.truncate(archives.LARGEST)  # a hole, which takes no disk
+        file.truncate(archives.MAX_ARCHIVE_BYTES)  # a hole, which takes no disk
     program = (
         "import json, resource, sys\n"
         "from fmnist_lightning.data import archives\n"
@@ -275,7 +275,7 @@ def test_a_slow_line_is_waited_for(mirror, monkeypatch):
     content = (mirror / NAMES[0]).read_bytes()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
     with dripping(head, content, 1500, 0.05) as slow:  # 30 kB a second, 1 s in all
-        assert download.download(slow, NAMES[0], archives.LARGEST) == content
+        assert download.download(slow, NAMES[0], archives.MAX_ARCHIVE_BYTES) == content
 
 
 def test_a_pipe_in_a_mirrors_folder_is_not_waited_for(mirror, tmp_path):
@@ -293,7 +293,7 @@ def test_a_server_that_speaks_bad_http_is_passed_over(rude, mirror, tmp_path):
 
 
 def test_a_file_larger_than_any_archive_is_not_read_to_its_end(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "LARGEST", 1000)
+    monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 1000)
     with pytest.raises(archives.UnreachableError, match="more than 1000 bytes"):
         archives.load(tmp_path / "data", [str(mirror)])
 

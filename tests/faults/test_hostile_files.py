@@ -19,7 +19,7 @@ from fmnist_lightning.evaluation.sweeps import draw_sweep
 from fmnist_lightning.runs.files import checksum_path
 from fmnist_lightning.runs.resume import find_run
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training.state import generators
+from fmnist_lightning.training.state import rng_states
 
 
 class Bomb:
@@ -131,8 +131,8 @@ def test_a_checkpoint_that_names_another_folder_writes_and_removes_nothing_there
     assert (elsewhere / "best.ckpt").read_text() == "precious"
 
 
-GENERATORS = generators()
-PROCESS = {"generators": GENERATORS, "sums": {}, "loader": {}, "seconds": 0.0}
+GENERATORS = rng_states()
+PROCESS = {"generators": GENERATORS, "epoch_totals": {}, "loader": {}, "seconds": 0.0}
 HOSTILE_STATES = {
     "no optimizer": {"optimizer_states": []},
     "an empty optimizer": {"optimizer_states": [{}]},

@@ -338,6 +338,18 @@ def test_no_training_step_waits_for_the_gpu(model, composed, tmp_path):
     assert trainer.global_step == 10
 
 
+def test_callbacks_of_the_caller_are_added_to_those_of_the_configuration(composed, tmp_path):
+    class CountsEpochs(Callback):
+        epochs = 0
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.epochs += 1
+
+    counter = CountsEpochs()
+    summary = train(composed(*SMALL), tmp_path, callbacks=[counter])
+    assert counter.epochs == summary["epochs"] == len(Run(tmp_path).read_metrics())
+
+
 def test_signal_before_training_whose_exception_was_swallowed_stops_the_run(composed, tmp_path, monkeypatch):
     class Clears:
         def __del__(self):

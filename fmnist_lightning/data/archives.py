@@ -65,7 +65,7 @@ def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tenso
     contents = {name: _find(root, name)[0] for name in PUBLISHED_MD5}
     missing = [name for name, content in contents.items() if content is None]
     if missing:
-        contents |= _fetch(root, missing, mirrors)
+        contents |= _download(root, missing, mirrors)
     arrays = [read_idx(name, content, MAX_ARCHIVE_BYTES) for name, content in contents.items() if content is not None]
     names = list(PUBLISHED_MD5)
     for i in (0, 2):
@@ -130,7 +130,7 @@ def _md5(content: bytes | bytearray) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
+def _download(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
     """Downloads archives into root, atomically; of several processes one downloads, the others wait."""
     raw = _raw(root)
     raw.mkdir(parents=True, exist_ok=True)
@@ -138,23 +138,23 @@ def _fetch(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]
         contents: dict[str, bytes] = {}
         for name in names:
             content, faults = _find(root, name)  # another process may have downloaded it meanwhile
-            refusals: list[str] = []
+            failures: list[str] = []
             for mirror in mirrors:
                 if content is not None:
                     break
                 try:
-                    content = _fetch_one(name, mirror)
+                    content = _download_one(name, mirror)
                 except (OSError, ValueError, http.client.HTTPException) as error:
-                    refusals.append(f"{mirror}: {_printable(error)}")
+                    failures.append(f"{mirror}: {_printable(error)}")
                 else:
                     atomic_write(raw / name, content)  # an error here, such as a full disk, is not the mirror's
             if content is None:
-                raise _explain(root, faults, refusals)
+                raise _explain(root, faults, failures)
             contents[name] = content
         return contents
 
 
-def _fetch_one(name: str, mirror: str) -> bytes:
+def _download_one(name: str, mirror: str) -> bytes:
     content = download(mirror, name, MAX_ARCHIVE_BYTES)
     if _md5(content) != PUBLISHED_MD5[name]:
         page = " and is a web page" if content.lstrip()[:1] == b"<" else ""
@@ -168,12 +168,12 @@ def _printable(error: Exception) -> str:
     return message[:300] or type(error).__name__
 
 
-def _explain(root: Path, faults: str, refusals: list[str]) -> Exception:
-    tried = "; ".join(refusals) or "none is given"
+def _explain(root: Path, faults: str, failures: list[str]) -> Exception:
+    tried = "; ".join(failures) or "none is given"
     if faults:
         return ValueError(
-            f"{faults}; it could not be fetched again. Mirrors: {tried}. "
-            f"Delete it or set {MIRROR_VARIABLE} to a folder or URL that holds the four archives"
+            f"{faults}; it could not be downloaded again. Mirrors: {tried}. "
+            f"Delete it or set {MIRROR_VARIABLE} to a directory or URL of the four archives"
         )
     return UnreachableError(
         f"Fashion-MNIST is not in {_raw(root)}, {root} or {_keras_cache()}, and no mirror has it. Put "

@@ -45,7 +45,7 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
         """Called by Lightning at the start of each epoch, also of the first one after a resume."""
         self.epoch = epoch
 
-    def _share(self) -> range:
+    def _local_positions(self) -> range:
         even = self.num_images - self.num_images % self.world_size if self.order_seed is not None else self.num_images
         return range(self.rank, even, self.world_size)
 
@@ -55,8 +55,8 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
         else:
             # numpy mixes both numbers in full; torch's CPU generator keeps the low 32 bits of a seed
             order = torch.from_numpy(np.random.default_rng([self.order_seed, self.epoch]).permutation(self.num_images))
-        share = self._share()
-        order = order[share.start : share.stop : share.step].to(self.device)
+        positions = self._local_positions()
+        order = order[positions.start : positions.stop : positions.step].to(self.device)
         start, self.start = self.start, 0
         for i in range(start, len(self)):
             self.position = i + 1
@@ -64,9 +64,9 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
             yield order[i * self.batch_size : stop]
 
     def __len__(self) -> int:
-        whole, left_over = divmod(len(self._share()), self.batch_size)
-        joins = self.order_seed is not None and left_over == 1 and whole > 0
-        return whole + (left_over > 0 and not joins)
+        num_full, remainder = divmod(len(self._local_positions()), self.batch_size)
+        joins = self.order_seed is not None and remainder == 1 and num_full > 0
+        return num_full + (remainder > 0 and not joins)
 
 
 class BatchLoader(DataLoader[Batch]):

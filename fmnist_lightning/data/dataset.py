@@ -43,7 +43,7 @@ class SplitDataset:
 
 @functools.lru_cache(maxsize=1)  # for the next job of a sweep
 def load_split(source: Source, val_fraction: float, train_fraction: float, split_seed: int) -> SplitDataset:
-    """Reads (fetches, draws) and splits the images; arguments as those of FashionMNISTData."""
+    """Loads (and downloads or draws) and splits the images; arguments as those of FashionMNISTData."""
     name, (train_images, train_labels, test_images, test_labels) = _read(source)
     train, val = stratified_split(train_labels, val_fraction, split_seed)
     train = train[nested_subset(train_labels[train], train_fraction, split_seed)]

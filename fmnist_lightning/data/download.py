@@ -24,7 +24,7 @@ def download(mirror: str, name: str, largest: int) -> bytes:
     """Reads a file.
 
     Args:
-        mirror: a folder, or an http(s)/file URL.
+        mirror: a directory, or an http(s)/file URL.
         name: of the file there.
         largest: maximum size in bytes; reading ends there.
 

@@ -27,7 +27,7 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
     """
     folder = Path(root) / "synthetic"
     path = folder / f"garments-v{VERSION}-{num_train}-{num_test}-seed0.npz"
-    drawn = _read(path, num_train, num_test)  # also where nothing can be written
+    drawn = _read(path, num_train, num_test)  # also if the directory is not writable
     if drawn is None:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):

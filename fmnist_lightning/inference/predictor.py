@@ -90,6 +90,9 @@ def load_run(
     """
     run = Run.existing(directory)
     paths = [Path(path).resolve() for path in config_dirs]
+    for path in paths:
+        if not path.is_dir():
+            raise ValueError(f"config_dirs: {path}: no such directory")
     cfg = run.read_config(folders=paths)
     add_to_path(paths)
     return load_best(run, cfg, choose_device(accelerator), precision or run.read_summary().get("precision", "32-true"))

@@ -60,7 +60,7 @@ class Classifier(pl.LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Before training takes mean and standard deviation from the datamodule, where it has them."""
+        """Takes mean and standard deviation from the datamodule, if it has them, before training."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage == "fit" and hasattr(data, "mean"):
             self.normalize.set_statistics(data.mean, data.std)

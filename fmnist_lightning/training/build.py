@@ -118,7 +118,7 @@ def make_trainer(**arguments: Any) -> pl.Trainer:
 
 
 def _profiler(name: str | None, run: Run) -> Profiler | None:
-    """Lightning's profiler of that name; its table, fit-profile.txt, is written to the run's folder."""
+    """Lightning's profiler of that name; its table, fit-profile.txt, is written to the run directory."""
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
     return profilers[name](dirpath=run.folder, filename="profile") if name else None
 

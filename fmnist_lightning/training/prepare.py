@@ -41,7 +41,7 @@ def read_previous(run: Run) -> dict[str, Any]:
     try:
         summary = run.read_summary()
     except ValueError as error:
-        print(f"{error}; it is written anew", flush=True)
+        print(f"{error}; it is rewritten", flush=True)
         return {}
     return {name: value for name, value in summary.items() if name not in RESULTS}
 

@@ -1,7 +1,7 @@
 """Scores a run's best checkpoint again: python -m fmnist_lightning.evaluate run=DIR [data.root=DIR] [accelerator=cpu].
 
 A run with the user's own code takes the --config-dir DIR with which it was trained.
-Reads the run folder and changes nothing in it. Exits with 1 where the scores differ from the run's summary.
+Writes nothing. Exits with 1 if the scores differ from the run's summary.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fmnist_lightning.config.errors import run_command
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
 
-# a sum of float32 in another order, on another device, moves the loss by less and at most a few of 10,000 images
+# summing float32 in another order, on another device, changes the loss by less, and a few of 10,000 predictions
 TOLERANCE = 5e-4
 
 
@@ -64,7 +64,7 @@ def evaluate(argv: list[str]) -> int:
     from fmnist_lightning.inference.predictor import choose_device, load_best
     from fmnist_lightning.training.scoring import score_splits
 
-    # the source that the run found, where it was to choose
+    # the data source that the run used, also if its config says auto
     root = given.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
     data.setup()

@@ -1,1 +1,1 @@
-"""Is this command line valid? Composing, valid values, this machine, how errors are reported. Imports no torch."""
+"""Validates command lines: composition, schema, this machine; reports errors. Imports no torch."""

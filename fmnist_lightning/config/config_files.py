@@ -1,6 +1,6 @@
-"""What the config files at hand name: the keys, and the class behind each `_target_`. No torch here.
+"""The keys and `_target_` classes of the config files: those in conf/ and in the directories typed as --config-dir.
 
-At hand are conf/ and the user's folders, typed as --config-dir. A config that is found on disk may name nothing else.
+A stored config, which is untrusted, may name nothing else.
 """
 
 import re
@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import yaml
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-# a wheel carries conf/ inside the package; in a checkout it lies beside it
+# a wheel contains conf/ inside the package; in a checkout it is next to the package
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 _HEADER = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
 
 
 class ConfigFiles(NamedTuple):
-    """What some config files name.
+    """The content of some config files.
 
     Args:
-        keys: every key with its dots; "[]" stands for the index in a list.
-        values: each key without keys below it, and its value as text.
+        keys: every key as a dotted path; "[]" stands for the index in a list.
+        values: each leaf key, and its value as text.
     """
 
     keys: frozenset[str]
@@ -31,9 +31,9 @@ class ConfigFiles(NamedTuple):
 
 
 def scan_config_files(folders: Iterable[Path] = ()) -> ConfigFiles:
-    """What conf/ and further folders name, whichever of their files a run chooses.
+    """Scans all config files of conf/ and of further directories, whichever of them a run chooses.
 
-    Only the config groups and the primary configs of a folder are read: a run folder below it names nothing.
+    Only the config groups and primary configs of a directory are read, not the run directories in it.
     """
     keys: set[str] = set()
     values: set[tuple[str, str]] = set()
@@ -68,7 +68,7 @@ def _scan(path: Path, packages: list[str], keys: set[str], values: set[tuple[str
 
 
 def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Every key of a nested config with its value, and whether that is neither dictionary nor list."""
+    """Every key of a nested config with its value, and whether that is a leaf: neither dictionary nor list."""
     children: list[tuple[str, Any]] = []
     if isinstance(node, dict):
         children = [(f"{key}.{name}" if key else str(name), child) for name, child in node.items()]
@@ -82,13 +82,13 @@ def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any, bool]]:
 
 
 def user_folders(hydra_node: Any) -> list[Path]:
-    """The folders of config files that a command adds to conf/, by --config-dir or hydra.searchpath."""
+    """The directories of config files that --config-dir or hydra.searchpath adds to conf/."""
     sources = [source for source in hydra_node.runtime.config_sources if source.schema == "file"]
     return [Path(source.path) for source in sources if Path(source.path) != CONF]
 
 
 def add_to_path(folders: Sequence[Path]) -> None:
-    """Lets the user's modules be imported by name, in this process."""
+    """Makes the modules in the user's directories importable in this process."""
     for folder in map(str, folders):
         if folder not in sys.path:
             sys.path.insert(0, folder)

@@ -22,14 +22,12 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
     on_mac = platform.system() == "Darwin"
     if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
         if is_list(devices):
-            raise ValueError(
-                f"trainer.devices={list(devices)}: a CPU has no device numbers; give a number of processes"
-            )
+            raise ValueError(f"trainer.devices={list(devices)}: a CPU has no device indices; set a number of processes")
         return
     if (accelerator == "mps" and not on_mac) or (accelerator == "cuda" and on_mac) or num_gpus() == 0:
         raise ValueError(
-            f"trainer.accelerator={accelerator}: no such device is in reach of this machine's driver; "
-            "cpu and auto (the best there is) are allowed here"
+            f"trainer.accelerator={accelerator}: no such device according to this machine's driver; "
+            "cpu and auto (the best available) are allowed here"
         )
     highest = max(devices) + 1 if is_list(devices) else devices
     if is_int(highest) and highest > num_gpus():
@@ -37,7 +35,7 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
 
 
 def count_devices(accelerator: str, devices: Any) -> int:
-    """How many devices of this machine train; arguments as those of check_device."""
+    """The number of devices of this machine that train; arguments as for check_device."""
     if devices == "auto":
         return 1 if accelerator == "cpu" else max(num_gpus(), 1)
     return len(devices) if is_list(devices) else int(devices)
@@ -45,7 +43,7 @@ def count_devices(accelerator: str, devices: Any) -> int:
 
 @functools.cache
 def num_gpus() -> int:
-    """How many GPUs trainer.accelerator=gpu could use, asked of the driver: importing torch takes seconds."""
+    """The number of GPUs that trainer.accelerator=gpu can use, according to the driver."""
     if platform.system() == "Darwin":
         return int(platform.machine() == "arm64")
     if Path("/dev/kfd").exists():  # AMD's ROCm, which torch addresses as CUDA

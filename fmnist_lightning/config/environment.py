@@ -1,4 +1,4 @@
-"""What a shell or a notebook holds for other programs does not change a run: the start and end of every command."""
+"""The environment of a command: variables and streams set up for other programs do not change a run."""
 
 import io
 import os
@@ -15,11 +15,11 @@ _IGNORED = ("PL_TRAINER_", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVER
 def command_environment() -> Iterator[None]:
     """The environment and the standard streams of a command; a decorator of its main function.
 
-    A terminal that lacks a character shows its escape sequence. Output that cannot be written is dropped, so that it
-    never ends a run, and the command exits with 1 and says so at its end.
+    A character that the terminal's encoding lacks is escaped. Output that cannot be written is dropped, so that it
+    never ends a run; the command then exits with 1 and reports it at its end.
     """
     output = tolerate_streams()
-    if output:  # the processes that this one starts do the same
+    if output:  # also for the processes that this one starts
         os.environ["PYTHONIOENCODING"] = f"{sys.stdout.encoding}:backslashreplace"
     _ignore_variables()
     try:
@@ -33,10 +33,10 @@ def command_environment() -> Iterator[None]:
 
 
 def tolerate_streams() -> "_Output | None":
-    """Has the standard streams drop what cannot be written, also in a process that a launcher started.
+    """Makes the standard streams drop what cannot be written; also for a process that a launcher started.
 
     Returns:
-        Standard output, which keeps the first error; None where it is not this process's own.
+        Standard output, which stores the first error; None if it is not this process's own.
     """
     sys.stdout, output = _tolerant(sys.stdout, 1)
     sys.stderr, _ = _tolerant(sys.stderr, 2)
@@ -44,8 +44,8 @@ def tolerate_streams() -> "_Output | None":
 
 
 def _ignore_variables() -> None:
-    """Removes variables that would change results, for the processes that this one starts too, and names them."""
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's is not installed everywhere; figures are drawn into files
+    """Removes variables that would change results, also for the processes that this one starts, and reports them."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's backend is not installed everywhere; figures are written to files
     ignored = sorted(name for name in os.environ if name.startswith(_IGNORED))
     for name in ignored:
         del os.environ[name]
@@ -57,7 +57,7 @@ def _ignore_variables() -> None:
 
 
 class _Output(io.FileIO):
-    """A standard stream that drops what cannot be written, and keeps the first error."""
+    """A standard stream that drops what cannot be written, and stores the first error."""
 
     error: OSError | None = None
 
@@ -71,8 +71,8 @@ class _Output(io.FileIO):
 
 
 def _tolerant(stream: TextIO | None, descriptor: int) -> tuple[TextIO, _Output | None]:
-    """The stream, with what its encoding lacks escaped; where it is this process's own, also its _Output."""
-    if stream is None:  # closed by the shell: else the next file that is opened would get its descriptor
+    """The stream, escaping what its encoding lacks; if it is this process's own, also its _Output."""
+    if stream is None:  # closed by the shell; otherwise the next opened file would get its descriptor
         return open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"), None  # noqa: PTH123
     if stream not in (sys.__stdout__, sys.__stderr__):  # a notebook's, or a test's
         return stream, None

@@ -1,4 +1,4 @@
-"""How a failure is told: one line for the person who gets it, the trace for whoever asks."""
+"""How errors are reported: as one line, or with HYDRA_FULL_ERROR=1 with the full traceback."""
 
 import os
 import signal
@@ -8,12 +8,12 @@ from typing import Any
 
 from fmnist_lightning.config.environment import command_environment
 
-EXIT_SIGINT = 130  # what a shell reports of a program that Ctrl-C ended
-EXIT_SIGTERM = 143  # that SIGTERM ended
+EXIT_SIGINT = 130  # a shell's exit status for a program that Ctrl-C terminated
+EXIT_SIGTERM = 143  # that SIGTERM terminated
 
 
 class Interrupted(BaseException):
-    """A signal ended the run. Not an Exception: nothing that handles failures may take it for one.
+    """A signal ended the run. Not an Exception, so that nothing that handles failures catches it.
 
     Args:
         number: of the signal.
@@ -25,33 +25,33 @@ class Interrupted(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status; a cluster's early warning counts as SIGTERM."""
+        """The exit status; SIGUSR1, a cluster's warning, counts as SIGTERM."""
         return EXIT_SIGINT if self.number == signal.SIGINT else EXIT_SIGTERM
 
 
 def full_traceback() -> bool:
-    """Whether HYDRA_FULL_ERROR=1 asks for the full trace."""
+    """Whether HYDRA_FULL_ERROR=1 requests the full traceback."""
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def format_error(error: BaseException) -> str:
-    """The message of an error, or of the error that Hydra wrapped while it built an object, on one line."""
+    """The message of an error on one line; if Hydra wrapped the error while instantiating, that of its cause."""
     if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines()]
     message = " ".join(line for line in lines if line and not line.startswith("See https://"))
-    told = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError) or type(
+    is_expected = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError) or type(
         error
     ).__module__.startswith(("hydra", "omegaconf"))
-    return message if told and message else f"{type(error).__name__}: {message}"
+    return message if is_expected and message else f"{type(error).__name__}: {message}"
 
 
 @command_environment()
 def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
-    """Runs a command of this package on what was typed, and exits where it failed.
+    """Runs a command with the arguments of this process; exits with its status, or with 1 and the error.
 
     Args:
-        command: takes the arguments; where it returns an integer, that is the exit status.
+        command: takes the arguments; an integer that it returns is the exit status.
         usage: what --help prints.
         interrupted: what Ctrl-C prints.
     """

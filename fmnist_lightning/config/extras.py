@@ -1,4 +1,4 @@
-"""Loggers whose package is an extra of fmnist_lightning. No torch here."""
+"""Loggers whose package is an extra of fmnist_lightning."""
 
 import importlib.util
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Can this machine run what was asked for: its devices, processes, cluster, directory of the data. No torch here."""
+"""Validates a configuration against this machine: devices, processes, cluster, data directory."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def check_data_root(data: DictConfig) -> None:
         if not existing.is_dir():
             raise ValueError(f"data.root={root}: {existing} is not a directory; choose another data.root")
         places = ("*ubyte*", "FashionMNIST/raw/*ubyte*", "synthetic/*.npz")
-        if not any(next(folder.glob(place), None) for place in places):  # else nothing may have to be written
+        if not any(next(folder.glob(place), None) for place in places):  # with data nothing needs to be written
             with tempfile.TemporaryFile(dir=existing):
                 pass
     except OSError as error:
@@ -36,11 +36,11 @@ def check_data_root(data: DictConfig) -> None:
 
 
 def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None) -> None:
-    """Refuses what this machine has not the devices, processes or cluster for.
+    """Rejects a configuration for which this machine lacks the devices, processes or cluster.
 
     Args:
         trainer: of a composed configuration.
-        folder: hydra.run.dir, with its interpolations.
+        folder: hydra.run.dir, its interpolations not resolved.
         launcher: of a sweep; None for one run.
 
     Raises:
@@ -57,12 +57,12 @@ def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None)
     num_devices = count_devices(trainer.accelerator, devices)
     if launcher and (trainer.strategy != "auto" or num_devices > 1 or num_nodes > 1):
         raise ValueError(
-            "-m: a sweep trains on one device at a time, for each process of a run would start the whole sweep again; "
+            "-m: a sweep trains on one device at a time, because each process of a run would start the whole sweep; "
             "start the runs one by one, or use trainer.strategy=auto trainer.devices=1"
         )
     if on_cluster and shutil.which("srun") is None:
         raise ValueError(
-            f"hydra/launcher={launcher}: no Slurm on this machine, srun is not found; start the sweep on a machine of "
+            f"hydra/launcher={launcher}: no Slurm on this machine (srun not found); start the sweep on a machine of "
             "the cluster, or use hydra/launcher=joblib"
         )
     check_processes(num_nodes, num_devices, folder)

@@ -1,4 +1,4 @@
-"""Which metric a callback monitors, and whether its best value is the lowest or the highest. No torch here."""
+"""Which metric a callback monitors, and whether lower or higher values of it are better."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def mode_of(metric: str) -> str | None:
 
 
 def wrong_mode(callbacks: Mapping[str, Any]) -> str | None:
-    """The error message for the first callback whose `mode` contradicts its `monitor`; None where there is none.
+    """The error message for the first callback whose `mode` contradicts its `monitor`; None if all agree.
 
     Args:
         callbacks: cfg.callbacks.
@@ -36,5 +36,5 @@ def wrong_mode(callbacks: Mapping[str, Any]) -> str | None:
 
 
 def resolve_mode(callback: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that replace `mode: auto` of a callback's config; none where it is not auto."""
+    """The argument that replaces `mode: auto` in a callback's config; empty for any other mode."""
     return {"mode": mode_of(callback["monitor"])} if callback.get("mode") == "auto" else {}

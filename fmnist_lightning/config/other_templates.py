@@ -1,4 +1,4 @@
-"""Options that users of other Lightning and Hydra templates type, and their equivalent here."""
+"""Options of other Lightning and Hydra templates, and their equivalent here."""
 
 EVALUATE = "python -m fmnist_lightning.evaluate run=DIR scores a finished run"
 EQUIVALENTS = {  # {} stands for the typed value
@@ -42,7 +42,7 @@ EQUIVALENTS = {  # {} stands for the typed value
 
 
 def equivalent(key: str, value: str) -> str | None:
-    """What to type here in place of an option of another template; None for an unknown one.
+    """The equivalent of an option of another template; None for an unknown option.
 
     Args:
         key: as typed, without + and ~.

@@ -1,4 +1,4 @@
-"""Which overrides make a run train or validate on a part of the data only. No torch here."""
+"""Which overrides limit training or validation to a part of the data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from fmnist_lightning.config.constraints import to_override
 
 
 def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:
-    """The overrides that make a run's scores incomparable with those of a full run; None for a full run.
+    """The overrides whose scores are not comparable with those of a full run; None for a full run.
 
     Args:
         trainer: cfg.trainer.

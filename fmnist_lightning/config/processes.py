@@ -1,8 +1,8 @@
-"""How this process was launched, and whether it is the one that writes the run directory. Imports no torch.
+"""How this process was launched, and whether it is rank zero, which writes the run directory.
 
-On one machine Lightning launches the further processes of a run. On several, torchrun launches all of them, on each
-machine its own. RANK and its like may also stand in a shell for another program (a notebook within a distributed job,
-`srun`, a container): they count only if one of these two launched this process.
+On one machine Lightning launches the other processes of a run; on several machines torchrun launches all of them.
+RANK and similar variables may also be set for another program (a notebook within a distributed job, `srun`, a
+container): they are used only if Lightning or torchrun launched this process.
 """
 
 import functools
@@ -14,13 +14,13 @@ TORCHRUN = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE"),
     *("MASTER_ADDR", "MASTER_PORT"),
 )
-# read by Lightning and torch, each of them alone
+# Lightning and torch each read some of these
 RANK_VARIABLES = (*TORCHRUN[1:], "NODE_RANK", "JSM_NAMESPACE_RANK")
 
 
 @functools.cache
 def launched_by_lightning() -> bool:
-    """Whether a run launched this process as one of its further processes: its parent says so."""
+    """Whether Lightning launched this process for a run, as the environment set by its parent process says."""
     return os.environ.get(LAUNCHER_PID) == str(os.getppid()) and os.environ.get("LOCAL_RANK", "").isdecimal()
 
 
@@ -37,9 +37,9 @@ def is_rank_zero() -> bool:
 
 
 def ignore_foreign_ranks() -> None:
-    """Has Lightning and torch see only ranks that are this process's: call it before a Trainer is made.
+    """Hides ranks of other programs from Lightning and torch; to be called before a Trainer is created.
 
-    Lightning takes its rank from the environment when it is imported, before it knows how many processes there are.
+    Lightning reads its rank from the environment when it is imported, before it knows the number of processes.
     """
     if launched_by_torchrun() or launched_by_lightning():
         return
@@ -48,23 +48,23 @@ def ignore_foreign_ranks() -> None:
 
 
 def announce_launch() -> None:
-    """Lets the processes that Lightning launches from this one know that it did."""
+    """Marks the processes that Lightning launches from this one as launched by it."""
     os.environ[LAUNCHER_PID] = str(os.getpid())
 
 
 def worker_overrides() -> list[str]:
-    """Overrides of Hydra's for a further process that torchrun launched: its log is no file of the run's."""
+    """Overrides for a worker process of torchrun, whose log is not written to the run directory."""
     worker = launched_by_torchrun() and not is_rank_zero()
     return [f"hydra.job.name=process_{os.environ['RANK']}"] if worker else []
 
 
 def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
-    """Rejects a number of processes other than torchrun's, and a run directory on which they would not agree.
+    """Rejects a number of processes that differs from torchrun's, and a run directory that would differ between them.
 
     Args:
         num_nodes: trainer.num_nodes.
         num_devices: processes on this machine, from trainer.devices.
-        run_dir: hydra.run.dir, with its interpolations.
+        run_dir: hydra.run.dir, its interpolations not resolved.
 
     Raises:
         ValueError: naming the override to change.
@@ -72,7 +72,7 @@ def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
     if not launched_by_torchrun():
         if num_nodes > 1:
             raise ValueError(
-                f"trainer.num_nodes={num_nodes}: several machines train through torchrun, with a command on each "
+                f"trainer.num_nodes={num_nodes}: several machines are launched by torchrun, with a command on each "
                 "(docs/multi-node-training.md); one machine has trainer.num_nodes=1"
             )
         if num_devices > 1 and os.environ.get("SLURM_PROCID", "0") != "0":

@@ -15,8 +15,8 @@ from fmnist_lightning.config.config_files import CONF
 from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.config.schema import SCHEMA
 
-# what this package passes to the Trainer itself, or what has no effect here; and what to do instead
-REFUSED = {
+# arguments that this package sets or that have no effect here, and the alternative
+REJECTED = {
     "barebones": "it trains without metrics and checkpoints; use +trainer.fast_dev_run=true for a quick try",
     "callbacks": "use the config group callbacks",
     "check_val_every_n_epoch": "every epoch is validated: early stopping and the best checkpoint need it",
@@ -39,7 +39,7 @@ _TYPES |= {"dict": Mapping, "list": list | tuple}
 
 @functools.cache
 def trainer_arguments() -> dict[str, list[str]]:
-    """Each argument of lightning.Trainer, and the plain types that its annotation allows."""
+    """Each argument of lightning.Trainer, with the built-in types that its annotation allows."""
     spec = importlib.util.find_spec("lightning")
     assert spec and spec.submodule_search_locations
     source = Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py").read_text()
@@ -62,12 +62,12 @@ def check_trainer_argument(name: str, value: Any) -> None:
     """
     types = trainer_arguments()
     if name not in types:
-        near = difflib.get_close_matches(name, types.keys() - REFUSED.keys(), n=1)
+        near = difflib.get_close_matches(name, types.keys() - REJECTED.keys(), n=1)
         in_conf = yaml.safe_load((CONF / "trainer" / "default.yaml").read_text())
         hint = f"; did you mean {'' if near[0] in in_conf else '+'}trainer.{near[0]}?" if near else ""
         raise ValueError(f"trainer.{name}: lightning.Trainer has no such argument{hint}")
-    if name in REFUSED:
-        raise ValueError(f"trainer.{name}: set by fmnist_lightning; {REFUSED[name]}")
+    if name in REJECTED:
+        raise ValueError(f"trainer.{name}: set by fmnist_lightning; {REJECTED[name]}")
     allowed = types[name]
     is_flag = isinstance(value, bool)
     if not any(isinstance(value, _TYPES[word]) and (is_flag <= (word == "bool")) for word in allowed):
@@ -77,10 +77,10 @@ def check_trainer_argument(name: str, value: Any) -> None:
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
-    """Validates the arguments of a composed configuration that are in no file of conf/trainer.
+    """Validates the arguments of a composed configuration that the schema does not have.
 
     Raises:
-        ValueError: as `check_trainer_argument` says.
+        ValueError: as `check_trainer_argument`.
     """
     for name, value in trainer.items():
         if f"trainer.{name}" not in SCHEMA:
@@ -91,4 +91,4 @@ def is_trainer_argument(key: str) -> bool:
     """Whether a key such as trainer.max_time may be added to a configuration."""
     group, _, rest = key.partition(".")
     name = rest.partition(".")[0]
-    return group == "trainer" and name in trainer_arguments() and name not in REFUSED
+    return group == "trainer" and name in trainer_arguments() and name not in REJECTED

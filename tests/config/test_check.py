@@ -139,7 +139,7 @@ def fake_gpus(monkeypatch, number):
 @pytest.mark.parametrize(
     ("typed", "gpus", "words"),
     [
-        (["trainer.accelerator=gpu"], 0, "no such device is in reach of this machine's driver; cpu and auto"),
+        (["trainer.accelerator=gpu"], 0, "no such device according to this machine's driver; cpu and auto"),
         (["trainer=gpu"], 0, "trainer.accelerator=gpu: no such device"),
         (["trainer.accelerator=cuda"], 0, "no such device"),
         (["trainer.accelerator=mps"], 1, "trainer.accelerator=mps: no such device"),
@@ -147,7 +147,7 @@ def fake_gpus(monkeypatch, number):
         (["trainer.accelerator=gpu", "trainer.devices=[0,7]"], 1, "this machine has 1 GPU"),
         (["trainer.precision=16-mixed"], 0, "needs a GPU; auto, 32-true and bf16-mixed are allowed on a CPU"),
         (["trainer=ddp"], 1, "trainer.devices=2: this machine has 1 GPU"),
-        (["trainer.accelerator=cpu", "trainer.devices=[0]"], 0, "a CPU has no device numbers"),
+        (["trainer.accelerator=cpu", "trainer.devices=[0]"], 0, "a CPU has no device indices"),
     ],
 )
 def test_missing_device_is_rejected(typed, gpus, words, monkeypatch):
@@ -257,7 +257,7 @@ def test_resumed_run_is_validated_by_its_own_config(monkeypatch):
 
 
 def test_several_machines_without_torchrun_are_rejected():
-    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: several machines train through torchrun"):
+    with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: several machines are launched by torchrun"):
         check([*MACHINES, "trainer.num_nodes=2"])
 
 

@@ -1,1 +1,1 @@
-"""The study made again: which runs it takes, what they show, and how that compares with what was printed."""
+"""The reproduction of the study: its runs, their evidence, and how they compare with the reported values."""

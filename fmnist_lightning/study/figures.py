@@ -1,4 +1,4 @@
-"""The study's figures, ours: each over all seeds, in the two colour schemes of a run's report."""
+"""The figures of the reproduction: each over all seeds, in the two colour schemes of a run's report."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Plotter
 from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
-from fmnist_lightning.study.plan import FRACTIONS, Cell
-from fmnist_lightning.study.printed import MODELS
+from fmnist_lightning.study.plan import FRACTIONS, Variant
 from fmnist_lightning.study.records import Record, Records
+from fmnist_lightning.study.reported import MODELS
 
 _COLOUR = {"ann": TRAIN, "cnn": VAL}
 
@@ -22,25 +22,25 @@ class StudyPlotter(Plotter):
     """Draws what many runs show together, in one colour scheme."""
 
     def overview(self, models: dict[str, Any]) -> bytes:
-        """F1 of each class and the accuracy: the printed values and ours."""
+        """F1 of each class and the accuracy, reported and reproduced."""
         with self.defaults():
             figure = Figure(figsize=(9.2, 4.4), layout="constrained")
             for axes, (model, result) in zip(figure.subplots(1, 2, sharey=True), models.items(), strict=True):
                 rows = [(row["name"], row["f1"]) for row in result["per_class"]] + [("accuracy", result["accuracy"])]
                 at = range(len(rows))
                 means = [value["mean"] for _, value in rows]
-                around = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
-                axes.hlines(at, *zip(*around, strict=True), color=_COLOUR[model], linewidth=5, alpha=0.35)
+                intervals = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
+                axes.hlines(at, *zip(*intervals, strict=True), color=_COLOUR[model], linewidth=5, alpha=0.35)
                 axes.plot(
                     means,
                     at,
                     "o",
                     color=_COLOUR[model],
-                    label=f"{model.upper()}, mean of {_seeds(result['n'])} (bar: one more)",
+                    label=f"{model.upper()}, mean of {_seeds(result['n'])} (bar: prediction interval)",
                 )
-                printed = [value["printed"] for _, value in rows]
+                reported = [value["printed"] for _, value in rows]
                 axes.plot(
-                    printed,
+                    reported,
                     at,
                     "|",
                     color=self.text,
@@ -56,7 +56,7 @@ class StudyPlotter(Plotter):
             return self.to_png(figure)
 
     def curves(self, runs: dict[int, Record], model: str, measure: str) -> bytes:
-        """`measure` by epoch: mean and range over the seeds; a mark where early stopping ended a run."""
+        """`measure` by epoch: mean and range over the seeds; a mark for each run that early stopping ended."""
         with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
@@ -86,10 +86,10 @@ class StudyPlotter(Plotter):
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
             for model in MODELS:
-                cells = [records[Cell(model, train_fraction=fraction)] for fraction in (*FRACTIONS, 1.0)]
-                seeds = sorted(set.intersection(*(set(runs) for runs in cells)))
-                images = [runs[seeds[0]].summary["split"]["train"] for runs in cells]
-                values = np.array([[runs[seed].accuracy for seed in seeds] for runs in cells])
+                variants = [records[Variant(model, train_fraction=fraction)] for fraction in (*FRACTIONS, 1.0)]
+                seeds = sorted(set.intersection(*(set(runs) for runs in variants)))
+                images = [runs[seeds[0]].summary["split"]["train"] for runs in variants]
+                values = np.array([[runs[seed].accuracy for seed in seeds] for runs in variants])
                 colour = _COLOUR[model]
                 axes.plot(images, values.mean(axis=1), color=colour, marker="o", label=model.upper())
                 axes.fill_between(images, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.25, lw=0)
@@ -108,11 +108,11 @@ class StudyPlotter(Plotter):
             axes: Axes = figure.subplots()
             for batch_norm, colour in ((True, VAL), (False, TRAIN)):
                 for dropout, style in ((True, "-"), (False, "--")):
-                    runs = records[Cell(model, dropout, batch_norm)]
-                    without = records[Cell(model, dropout=False, batch_norm=False)]
+                    runs = records[Variant(model, dropout, batch_norm)]
+                    without = records[Variant(model, dropout=False, batch_norm=False)]
                     lines = [[row["val/loss"] for row in runs[seed].epochs] for seed in sorted(runs.keys() & without)]
-                    words = f"{'dropout' if dropout else 'no dropout'}, {'BN' if batch_norm else 'no BN'}"
-                    _band(axes, lines, colour, words, style)
+                    label = f"{'dropout' if dropout else 'no dropout'}, {'BN' if batch_norm else 'no BN'}"
+                    _band(axes, lines, colour, label, style)
             axes.set(xlabel="epoch", ylabel="validation " + UNIT["loss"])
             axes.set_title(f"{model.upper()}: ablation, mean and range of {_seeds(len(lines))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -128,28 +128,29 @@ class StudyPlotter(Plotter):
             grid = figure.subplots(len(pairs), columns, squeeze=False)
             for row, pair in zip(grid, pairs, strict=True):
                 for axes in row:
-                    _no_frame(axes)
+                    _hide_frame(axes)
                 for axes, index in zip(row, pair.indices, strict=False):
                     axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255)
                     axes.set_xlabel(f"#{index}", fontsize=7)
-                words = (
-                    f"{class_names[pair.true]}\npredicted as\n{class_names[pair.instead]}\n{pair.num_images:.0f} images"
-                )
-                row[0].set_ylabel(words, rotation=0, ha="right", va="center", fontsize=8)
+                names = f"{class_names[pair.true]}\npredicted as\n{class_names[pair.predicted_as]}"
+                label = f"{names}\n{pair.num_images:.0f} images"
+                row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
             return self.to_png(figure)
 
     def always_wrong(self, images: Tensor, wrong: Sequence[Wrong], class_names: Sequence[str]) -> bytes:
-        """A grid of test images with their labels, and what most of the runs say instead."""
+        """A grid of test images with their labels and the prediction of most runs."""
 
         def draw(axes: Axes, i: int) -> None:
-            image, label, instead, votes = wrong[i]
+            image, label, predicted_as, votes = wrong[i]
             axes.imshow(images[image].numpy(), cmap=GRAY, vmin=0, vmax=255)
-            axes.set_title(f"#{image} {class_names[label]}\n{votes} runs say\n{class_names[instead]}", fontsize=7.5)
+            axes.set_title(
+                f"#{image} {class_names[label]}\n{votes} runs say\n{class_names[predicted_as]}", fontsize=7.5
+            )
 
         return self._grid(min(len(wrong), NUM_SHOWN), draw)
 
     def duplicates(self, test: Tensor, train: Tensor, pairs: Sequence[Duplicate], class_names: Sequence[str]) -> bytes:
-        """Test images beside the training images next to them."""
+        """Test images, each next to its nearest training image."""
 
         def draw(axes: Axes, i: int) -> None:
             pair = pairs[i]
@@ -173,18 +174,18 @@ class StudyPlotter(Plotter):
             return self.to_png(figure)
 
 
-def _band(axes: Axes, lines: Sequence[Sequence[float]], colour: str, words: str, style: str = "-") -> None:
-    """Mean and range of lines of different length, epoch by epoch of those that got there."""
+def _band(axes: Axes, lines: Sequence[Sequence[float]], colour: str, label: str, style: str = "-") -> None:
+    """Mean and range of curves of different lengths, at each epoch of those that reach it."""
     by_epoch: list[Any] = [
         [line[i] for line in lines if i < len(line)] for i in range(max(len(line) for line in lines))
     ]
     epochs = range(1, len(by_epoch) + 1)
-    axes.plot(epochs, [np.mean(values) for values in by_epoch], style, color=colour, label=words)
+    axes.plot(epochs, [np.mean(values) for values in by_epoch], style, color=colour, label=label)
     low, high = ([edge(values) for values in by_epoch] for edge in (min, max))
     axes.fill_between(epochs, low, high, color=colour, alpha=0.25, lw=0)
 
 
-def _no_frame(axes: Axes) -> None:
+def _hide_frame(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""What single test images show: confused pairs, images always wrong, near-duplicates of training images."""
+"""Single test images: confused pairs, images that every run misclassifies, near-duplicates of training images."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -7,41 +7,41 @@ import torch
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.study.plan import Cell
-from fmnist_lightning.study.printed import MODELS
+from fmnist_lightning.study.plan import Variant
 from fmnist_lightning.study.records import Record, Records
+from fmnist_lightning.study.reported import MODELS
 from fmnist_lightning.study.statistics import describe
 
-# Root mean square difference of two images' pixels, of 1. By eye on Fashion-MNIST: below it the pairs show the same
-# garment, shifted or brightened a little; above it most of them are different trousers.
+# Root mean square difference of two images' pixels, which are in [0, 1]. Judged by eye on Fashion-MNIST: pairs below it
+# show the same garment, shifted or brightened a little; most pairs above it are different trousers.
 SAME_GARMENT = 0.04
 NUM_PAIRS = 6  # of classes that are shown
 NUM_SHOWN = 24  # images
 
 
 class Confused(NamedTuple):
-    """Test images of one class that runs take for another."""
+    """Test images of one class that are predicted as another."""
 
     true: int
-    instead: int
+    predicted_as: int
     num_images: float  # mean over the runs
-    indices: list[int]  # those that most of the runs confuse so, first
+    indices: list[int]  # those that most runs confuse first
 
 
 class Wrong(NamedTuple):
-    """A test image that every run of both models gets wrong."""
+    """A test image that every run of both models misclassifies."""
 
     image: int
     label: int
-    instead: int  # what most of the runs say
+    predicted_as: int  # by most runs
     votes: int
 
 
 class Duplicate(NamedTuple):
-    """A test image and the training image next to it."""
+    """A test image and its nearest training image."""
 
     image: int
-    train_image: int  # among the images that trained and validated
+    train_image: int  # index in the training and validation images
     distance: float
     label: int
     train_label: int
@@ -52,28 +52,28 @@ def confused_pairs(runs: dict[int, Record], num_images: int = 5) -> list[Confuse
     labels = next(iter(runs.values())).labels
     predicted = torch.stack([record.predicted for record in runs.values()])  # (runs, N)
     pairs = Counter(
-        (int(true), int(said))
+        (int(true), int(wrong))
         for row in predicted
-        for true, said in zip(labels[row != labels], row[row != labels], strict=True)
+        for true, wrong in zip(labels[row != labels], row[row != labels], strict=True)
     )
     confused = []
-    for (true, said), count in pairs.most_common(NUM_PAIRS):
-        votes = ((predicted == said) & (labels == true)).sum(dim=0)
+    for (true, wrong), count in pairs.most_common(NUM_PAIRS):
+        votes = ((predicted == wrong) & (labels == true)).sum(dim=0)
         indices = votes.argsort(descending=True, stable=True)[:num_images]
         shown = [index for index in indices.tolist() if votes[index] > 0]
-        confused.append(Confused(true, said, count / len(runs), shown))
+        confused.append(Confused(true, wrong, count / len(runs), shown))
     return confused
 
 
 def always_wrong(records: Records) -> list[Wrong]:
-    """Images that every seed of both models gets wrong, those first of which all say the same."""
-    runs = [record for model in MODELS for record in records[Cell(model)].values()]
+    """Images that every run misclassifies, those with the most equal predictions first."""
+    runs = [record for model in MODELS for record in records[Variant(model)].values()]
     labels = runs[0].labels
     predicted = torch.stack([record.predicted for record in runs])
     found = []
     for index in (predicted != labels).all(dim=0).nonzero().squeeze(1).tolist():
-        said, votes = Counter(predicted[:, index].tolist()).most_common(1)[0]
-        found.append(Wrong(index, int(labels[index]), said, votes))
+        prediction, votes = Counter(predicted[:, index].tolist()).most_common(1)[0]
+        found.append(Wrong(index, int(labels[index]), prediction, votes))
     return sorted(found, key=lambda wrong: -wrong.votes)
 
 
@@ -102,20 +102,25 @@ def _pixels(data: FashionMNISTData, stages: tuple[str, ...]) -> Tensor:
 
 
 def findings(records: Records, wrong: list[Wrong], duplicates: list[Duplicate]) -> dict[str, Any]:
-    """What results.json holds of single images: accuracies without some of them, and their indices."""
+    """The part of results.json about single images: their indices, and accuracies without the near-duplicates."""
     copies = {pair.image for pair in duplicates}
     result: dict[str, Any] = {
-        "always_wrong": [wrong_image._asdict() for wrong_image in wrong],
-        "near_duplicates": [pair._asdict() for pair in duplicates],
+        "always_wrong": [_entry(image) for image in wrong],
+        "near_duplicates": [_entry(pair) for pair in duplicates],
         "near_duplicate_below": SAME_GARMENT,
         "accuracy_without_near_duplicates": {},
         "confused_pairs": {},
     }
     for model in MODELS:
-        runs = records[Cell(model)]
+        runs = records[Variant(model)]
         keep = torch.tensor([index not in copies for index in range(len(next(iter(runs.values())).labels))])
         result["accuracy_without_near_duplicates"][model] = describe(
             [(r.predicted == r.labels)[keep].double().mean().item() for r in runs.values()]
         )
-        result["confused_pairs"][model] = [pair._asdict() for pair in confused_pairs(runs)]
+        result["confused_pairs"][model] = [_entry(pair) for pair in confused_pairs(runs)]
     return result
+
+
+def _entry(found: Confused | Wrong | Duplicate) -> dict[str, Any]:
+    """As results.json has it, where `predicted_as` has always been `instead`."""
+    return {{"predicted_as": "instead"}.get(key, key): value for key, value in found._asdict().items()}

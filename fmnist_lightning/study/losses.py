@@ -1,7 +1,7 @@
-"""Training and validation loss measured alike: with dropout off and the weights at rest.
+"""Training and validation loss measured in the same way: without dropout, with the weights of a checkpoint.
 
-What a run's metrics.csv has for training is taken while the weights move and with dropout on: it says little about
-overfitting, for dropout alone raises it.
+The training loss in metrics.csv is a mean over an epoch, with changing weights and with dropout, which alone increases
+it: it does not show overfitting.
 """
 
 import torch
@@ -19,15 +19,15 @@ BATCH_SIZE = 1000
 
 
 def measure_losses(run: Run, cfg: DictConfig) -> dict[str, dict[str, float]]:
-    """Measures a finished run.
+    """Measures a completed run.
 
     Args:
         run: with both of its checkpoints.
         cfg: its configuration.
 
     Returns:
-        Mean cross-entropy in nats, {best: {train, val}, last: {train, val}}: of the chosen and of the last epoch, over
-        all images that the run trained on and over those that validated it.
+        Mean cross-entropy in nats, {best: {train, val}, last: {train, val}}: of the best and of the last epoch, over
+        all training and all validation images.
     """
     data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     data.setup()

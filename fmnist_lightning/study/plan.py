@@ -1,17 +1,21 @@
-"""Which runs the study takes. What differs between two of them is their cell and their seed, nothing else."""
+"""The runs of the reproduction. Two runs differ in their variant and their seed only."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fmnist_lightning.study.printed import MODELS
+from fmnist_lightning.study.reported import MODELS
 
+ALLOWED_OVERRIDES = (
+    *(f"data{key}" for key in ("", ".root", ".mirrors", ".num_train", ".num_test")),
+    *("trainer.accelerator", "trainer.precision"),
+)
 SIZES = ("full", "quick")
 FRACTIONS = (0.05, 0.10, 0.25, 0.50)  # of the training split; the whole of it is the recipe itself
 NUM_ABLATION_SEEDS = 3
 BATCH_SIZE = 512
 EPOCHS = {"full": 25, "quick": 3}
 QUICK_FRACTION = 0.1  # of the images that the full size trains on
-# what the study left open and is tried in another way, one run each
+# hyperparameters that the study does not specify: one run for each alternative
 CHOICES = {
     "ann": ("data.batch_size=128", "data.batch_size=256", "callbacks.early_stopping.patience=25"),
     "cnn": (
@@ -27,8 +31,8 @@ EPOCH_SECONDS = {"ann": 0.8, "cnn": 15.0}
 REPORT_SECONDS = 8.0
 
 
-class Cell(NamedTuple):
-    """What a run has in common with its repetitions: how it departs from the recipe."""
+class Variant(NamedTuple):
+    """How a run differs from the recipe; its repetitions differ in the seed."""
 
     model: str
     dropout: bool = True
@@ -38,7 +42,7 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Short, and fit for a folder's name."""
+        """Short, and valid as part of a directory name."""
         parts = [self.model]
         if not self.dropout:
             parts.append("no-dropout")
@@ -52,10 +56,10 @@ class Cell(NamedTuple):
         return "_".join(parts)
 
     def overrides(self, seed: int, size: str) -> list[str]:
-        """What makes the recipe this run.
+        """The overrides of this run.
 
-        A share of the training images comes with the same share of the batch size: each size of the training set
-        takes as many steps as the others, and only how different the images are differs.
+        A fraction of the training images comes with the same fraction of the batch size: every training-set size takes
+        the same number of steps.
         """
         fraction = self.train_fraction * (QUICK_FRACTION if size == "quick" else 1.0)
         overrides = [f"model={self.model}", f"seed={seed}", f"trainer.max_epochs={EPOCHS[size]}"]
@@ -71,29 +75,57 @@ class Cell(NamedTuple):
         return EPOCHS[size] * EPOCH_SECONDS[self.model] * (0.9 * fraction + 0.1) + REPORT_SECONDS
 
 
-class Planned(NamedTuple):
-    """One run: a cell and a seed."""
+class PlannedRun(NamedTuple):
+    """One run: a variant and a seed."""
 
-    cell: Cell
+    variant: Variant
     seed: int
 
     @property
     def name(self) -> str:
-        """As shown while it runs, and the beginning of its folder's name."""
-        return f"{self.cell.name}_seed-{self.seed}"
+        """As printed, and the beginning of its directory name."""
+        return f"{self.variant.name}_seed-{self.seed}"
 
 
-def plan(seeds: Sequence[int]) -> list[Planned]:
-    """All runs, the recipe's first; a cell that several questions ask for is run once.
+def plan(seeds: Sequence[int]) -> list[PlannedRun]:
+    """All runs, the recipe's first; a variant that several tables need is trained once.
 
     Args:
-        seeds: of the recipe; the ablation and the training-set sizes take the first three, the open choices the first.
+        seeds: of the recipe; the ablation and the training-set sizes take the first three, the alternatives the first.
     """
     few = seeds[:NUM_ABLATION_SEEDS]
-    runs = [Planned(Cell(model), seed) for model in reversed(MODELS) for seed in seeds]
+    runs = [PlannedRun(Variant(model), seed) for model in reversed(MODELS) for seed in seeds]
     for model in reversed(MODELS):
-        cells = [Cell(model, dropout, batch_norm) for dropout in (True, False) for batch_norm in (True, False)]
-        cells += [Cell(model, train_fraction=fraction) for fraction in FRACTIONS]
-        runs += [Planned(cell, seed) for cell in cells for seed in few]
-        runs += [Planned(Cell(model, choice=choice), seeds[0]) for choice in CHOICES[model]]
+        variants = [Variant(model, dropout, batch_norm) for dropout in (True, False) for batch_norm in (True, False)]
+        variants += [Variant(model, train_fraction=fraction) for fraction in FRACTIONS]
+        runs += [PlannedRun(variant, seed) for variant in variants for seed in few]
+        runs += [PlannedRun(Variant(model, choice=choice), seeds[0]) for choice in CHOICES[model]]
     return list(dict.fromkeys(runs))
+
+
+def parse_seeds(typed: str) -> list[int]:
+    """The seeds of reproduce.seeds: how many, or a list such as [0,3,7].
+
+    Raises:
+        ValueError: neither of them, or a seed that is listed twice.
+    """
+    listed = typed.strip("[]").split(",")
+    if not all(number.strip().isdecimal() for number in listed) or typed == "0":
+        raise ValueError(f"reproduce.seeds={typed}: must be how many seeds, at least 1, or a list such as [0,3,7]")
+    numbers = [int(number) for number in listed]
+    if len(numbers) == 1 and not typed.startswith("["):
+        return list(range(numbers[0]))
+    if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise ValueError(f"reproduce.seeds={typed}: {repeated[0]} is listed twice; each seed is one run")
+    return numbers
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Rejects overrides of what the study fixes.
+
+    Raises:
+        ValueError: naming the first one.
+    """
+    for override in overrides:
+        if override.partition("=")[0] not in ALLOWED_OVERRIDES:
+            raise ValueError(f"{override}: the study fixes this; allowed are {', '.join(ALLOWED_OVERRIDES)}")

@@ -1,4 +1,4 @@
-"""What the finished runs left, read once; runs that do not belong together are refused."""
+"""Reads the completed runs; runs that must not be compared are rejected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.manifest import read_measurements
-from fmnist_lightning.study.plan import Cell, Planned
+from fmnist_lightning.study.plan import PlannedRun, Variant
 
 SAME = ("data", "data_sha256", "device", "precision", "versions", "code_sha256")  # per model
 
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run.
+    """One completed run.
 
     Attributes:
         summary: summary.json.
@@ -45,35 +45,35 @@ class Record:
         return bool(self.summary["epochs"] < self.summary["max_epochs"])
 
     def gap(self, checkpoint: str) -> float:
-        """Validation less training loss, both without dropout, of the `best` or the `last` epoch."""
+        """Validation minus training loss, both without dropout, of the `best` or the `last` epoch."""
         return self.losses[checkpoint]["val"] - self.losses[checkpoint]["train"]
 
 
-Records = dict[Cell, dict[int, Record]]  # by cell, then by seed
+Records = dict[Variant, dict[int, Record]]  # by variant, then by seed
 
 
-def read_records(runs: Mapping[Planned, Run]) -> Records:
+def read_records(runs: Mapping[PlannedRun, Run]) -> Records:
     """Reads every run.
 
     Raises:
-        ValueError: a run whose predictions are not those that its summary scores, or which was made from other images
-            or code than the others.
+        ValueError: a run whose predictions do not match its summary, or which was trained on other images or by other
+            code than the others.
     """
     records: Records = {}
-    for (cell, seed), run in runs.items():
+    for (variant, seed), run in runs.items():
         summary = run.read_summary()
         labels, probabilities = run.read_predictions()
         predicted = probabilities.argmax(dim=1)
         if round((predicted == labels).double().mean().item(), 6) != summary["test"]["accuracy"]:
-            raise ValueError(f"{run.predictions_csv}: not the predictions that {run.summary_json} scores")
+            raise ValueError(f"{run.predictions_csv}: does not match the scores in {run.summary_json}")
         summary["max_epochs"] = run.read_config().trainer.max_epochs
-        records.setdefault(cell, {})[seed] = Record(
+        records.setdefault(variant, {})[seed] = Record(
             summary, run.read_metrics(), **read_measurements(run), labels=labels, predicted=predicted
         )
         first = next(
-            record for other, seeds in records.items() if other.model == cell.model for record in seeds.values()
+            record for other, seeds in records.items() if other.model == variant.model for record in seeds.values()
         )
         for fact in SAME:
             if summary[fact] != first.summary[fact]:
-                raise ValueError(f"{run.folder}: {fact} differs from the other runs'; remove it to make it again")
+                raise ValueError(f"{run.folder}: {fact} differs from the other runs; remove the run to repeat it")
     return records

@@ -1,4 +1,7 @@
-"""What results.json holds: scores beside the printed ones, ablation, training sizes, choices, costs, claims."""
+"""The content of results.json: scores compared to the reported ones, ablation, training sizes, choices, claims.
+
+Keys since version 0.1: `printed` is reported, `one_more` a prediction interval, `cells` variants, `swing` fluctuation.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,29 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_lightning.study.claims import epochs_to, judge, swing
-from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Cell
-from fmnist_lightning.study.printed import DIGITS, MEASURES, MODELS, PRINTED
+from fmnist_lightning.study.claims import judge
+from fmnist_lightning.study.curves import epochs_to, fluctuation
+from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant
 from fmnist_lightning.study.records import Record, Records
+from fmnist_lightning.study.reported import DIGITS, MEASURES, MODELS, REPORTED
 from fmnist_lightning.study.statistics import describe, prediction_interval
 
 Result = dict[str, Any]
 
-FAR = 0.05  # between a printed value and our mean
+LARGE_DIFFERENCE = 0.05  # between a reported value and the reproduced mean
 
 
 def collect(records: Records, size: str, jobs: int) -> Result:
-    """Everything but what needs the images.
+    """All results, except those that need the images.
 
     Args:
-        records: of all runs of a plan.
+        records: of all planned runs.
         size: full or quick.
-        jobs: how many runs were made at a time.
+        jobs: how many runs were trained at a time.
     """
     ablated = {model: ablation(records, model) for model in MODELS}
     return {
         "size": size,
-        "models": {model: compare(records[Cell(model)], model) for model in MODELS},
+        "models": {model: compare(records[Variant(model)], model) for model in MODELS},
         "ablation": ablated,
         "training_size": {model: training_size(records, model) for model in MODELS},
         "choices": {model: choices(records, model) for model in MODELS},
@@ -39,27 +43,27 @@ def collect(records: Records, size: str, jobs: int) -> Result:
 
 
 def compare(runs: Mapping[int, Record], model: str) -> Result:
-    """One model's scores over its seeds, each beside the printed value."""
+    """One model's scores over its seeds, each compared to the reported value."""
     tests = [record.summary["test"] for record in runs.values()]
-    printed = PRINTED[model]
+    reported = REPORTED[model]
     return {
         "n": len(tests),
         "seeds": list(runs),
-        "accuracy": beside([test["accuracy"] for test in tests], printed.accuracy),
+        "accuracy": compare_to_reported([test["accuracy"] for test in tests], reported.accuracy),
         "per_class": [
             {
                 **{key: tests[0]["per_class"][label][key] for key in ("label", "name", "support")},
                 **{
-                    measure: beside([test["per_class"][label][measure] for test in tests], value)
+                    measure: compare_to_reported([test["per_class"][label][measure] for test in tests], value)
                     for measure, value in zip(MEASURES, values, strict=True)
                 },
             }
-            for label, values in enumerate(printed.per_class)
+            for label, values in enumerate(reported.per_class)
         ],
         **{
             average: {
-                measure: beside([test[average][measure] for test in tests], value)
-                for measure, value in zip(MEASURES, printed.average, strict=True)
+                measure: compare_to_reported([test[average][measure] for test in tests], value)
+                for measure, value in zip(MEASURES, reported.average, strict=True)
             }
             for average in ("macro", "weighted")
         },
@@ -73,56 +77,57 @@ def compare(runs: Mapping[int, Record], model: str) -> Result:
     }
 
 
-def beside(values: list[float], printed: float) -> Result:
-    """Our values, the printed one, and whether that could be one more of ours.
+def compare_to_reported(values: list[float], reported: float) -> Result:
+    """The reproduced values, the reported one, and whether that is a plausible result of one more run.
 
-    `within` is whether the printed value, which stands for anything that rounds to it, meets the interval in which one
-    more run lies with probability 0.95; null of one value.
+    `within` is whether any value that rounds to the reported one lies in the 95 % prediction interval; null for a
+    single run.
     """
     described = describe(values)
-    one_more = prediction_interval(values)
+    interval = prediction_interval(values)
     half_digit = 0.5 * 10**-DIGITS
-    within = None if one_more is None else one_more[0] - half_digit <= printed <= one_more[1] + half_digit
-    difference = round(described["mean"] - printed, 6)
-    return {**described, "one_more": one_more, "printed": printed, "difference": difference, "within": within}
+    within = None if interval is None else interval[0] - half_digit <= reported <= interval[1] + half_digit
+    difference = round(described["mean"] - reported, 6)
+    return {**described, "one_more": interval, "printed": reported, "difference": difference, "within": within}
 
 
-def far_apart(result: Result) -> list[str]:
-    """Which printed values of a model lie more than FAR from our mean, in words."""
+def large_differences(result: Result) -> list[str]:
+    """Names of the reported values that differ from the reproduced mean by more than LARGE_DIFFERENCE."""
     rows = [*result["per_class"], *({"name": f"{average} avg", **result[average]} for average in ("macro", "weighted"))]
     return [
         f"{row['name']} {measure} ({row[measure]['difference']:+.3f})"
         for row in rows
         for measure in MEASURES
-        if abs(row[measure]["difference"]) > FAR
+        if abs(row[measure]["difference"]) > LARGE_DIFFERENCE
     ]
 
 
 def ablation(records: Records, model: str) -> Result:
-    """Dropout and batch normalization on and off.
+    """The four variants with and without dropout and batch normalization.
 
-    `loss_to_reach` is the lowest validation loss of the run that came least far, rounded up to two digits: every run
-    reaches it.
+    `loss_to_reach`, which every run reaches, is the highest of their lowest validation losses, rounded up.
     """
-    cells = [Cell(model, dropout, batch_norm) for dropout in (True, False) for batch_norm in (True, False)]
-    seeds = sorted(set.intersection(*(set(records[cell]) for cell in cells)))
-    lowest = max(min(row["val/loss"] for row in records[cell][seed].epochs) for cell in cells for seed in seeds)
+    variants = [Variant(model, dropout, batch_norm) for dropout in (True, False) for batch_norm in (True, False)]
+    seeds = sorted(set.intersection(*(set(records[variant]) for variant in variants)))
+    lowest = max(
+        min(row["val/loss"] for row in records[variant][seed].epochs) for variant in variants for seed in seeds
+    )
     loss_to_reach = math.ceil(lowest * 100) / 100
-    shortest = min(len(records[cell][seed].epochs) for cell in cells for seed in seeds)
+    shortest = min(len(records[variant][seed].epochs) for variant in variants for seed in seeds)
     rows = []
-    for cell in cells:
-        runs = [records[cell][seed] for seed in seeds]
-        swings = [swing(run, shortest) for run in runs]
+    for variant in variants:
+        runs = [records[variant][seed] for seed in seeds]
+        fluctuations = [fluctuation(run, shortest) for run in runs]
         rows.append(
             {
-                "dropout": cell.dropout,
-                "batch_norm": cell.batch_norm,
+                "dropout": variant.dropout,
+                "batch_norm": variant.batch_norm,
                 "accuracy": describe([run.accuracy for run in runs]),
                 "val_loss": describe([run.losses["best"]["val"] for run in runs]),
                 "gap": describe([run.gap("best") for run in runs]),
                 "gap_last": describe([run.gap("last") for run in runs]),
                 "epochs_to_reach": describe([epochs_to(run, loss_to_reach) for run in runs]),
-                "swing": None if None in swings else describe([s for s in swings if s is not None]),
+                "swing": None if None in fluctuations else describe([s for s in fluctuations if s is not None]),
                 "epochs": [run.summary["epochs"] for run in runs],
             }
         )
@@ -131,27 +136,27 @@ def ablation(records: Records, model: str) -> Result:
 
 def training_size(records: Records, model: str) -> list[Result]:
     """Scores by the share of the training images, over the seeds that all sizes have."""
-    cells = [Cell(model, train_fraction=fraction) for fraction in (*FRACTIONS, 1.0)]
-    seeds = sorted(set.intersection(*(set(records[cell]) for cell in cells)))
+    variants = [Variant(model, train_fraction=fraction) for fraction in (*FRACTIONS, 1.0)]
+    seeds = sorted(set.intersection(*(set(records[variant]) for variant in variants)))
     return [
         {
-            "fraction": cell.train_fraction,
-            "images": records[cell][seeds[0]].summary["split"]["train"],
+            "fraction": variant.train_fraction,
+            "images": records[variant][seeds[0]].summary["split"]["train"],
             "seeds": seeds,
-            "accuracy": describe([records[cell][seed].accuracy for seed in seeds]),
-            "val_loss": describe([records[cell][seed].losses["best"]["val"] for seed in seeds]),
-            "gap": describe([records[cell][seed].gap("best") for seed in seeds]),
+            "accuracy": describe([records[variant][seed].accuracy for seed in seeds]),
+            "val_loss": describe([records[variant][seed].losses["best"]["val"] for seed in seeds]),
+            "gap": describe([records[variant][seed].gap("best") for seed in seeds]),
         }
-        for cell in cells
+        for variant in variants
     ]
 
 
 def choices(records: Records, model: str) -> list[Result]:
-    """One run for each other way to complete the study's recipe, beside the recipe's run of the same seed."""
+    """One run for each alternative to the recipe, after the recipe's own run with the same seed."""
     rows = []
     for choice in ("", *CHOICES[model]):
-        runs = records[Cell(model, choice=choice)]
-        record = runs[min(runs)] if choice else runs[min(records[Cell(model, choice=CHOICES[model][0])])]
+        runs = records[Variant(model, choice=choice)]
+        record = runs[min(runs)] if choice else runs[min(records[Variant(model, choice=CHOICES[model][0])])]
         rows.append(
             {
                 "choice": choice or "the recipe",
@@ -169,7 +174,7 @@ def choices(records: Records, model: str) -> list[Result]:
 
 
 def costs(records: Records, jobs: int) -> Result:
-    """What all of it took: seconds of training alone, and of whole runs with their tests and reports."""
+    """Seconds of training, and of whole runs with evaluation and reports."""
     runs = [record for seeds in records.values() for record in seeds.values()]
     return {
         "runs": len(runs),
@@ -181,15 +186,15 @@ def costs(records: Records, jobs: int) -> Result:
 
 def environment(records: Records) -> Result:
     """Where the numbers come from."""
-    summary = next(iter(records[Cell("cnn")].values())).summary
-    ann = next(iter(records[Cell("ann")].values())).summary
-    commits = {r.summary["git_commit"] for runs in records.values() for r in runs.values()}
-    dirty = any(r.summary["git_dirty"] for runs in records.values() for r in runs.values())
+    summary = next(iter(records[Variant("cnn")].values())).summary
+    ann = next(iter(records[Variant("ann")].values())).summary
+    summaries = [record.summary for runs in records.values() for record in runs.values()]
+    commits = {each["git_commit"] for each in summaries}
     return {
         "device": summary["device"],
         "precision": {"ann": ann["precision"], "cnn": summary["precision"]},
         "versions": summary["versions"],
         "git_commits": sorted(commit or "not from a checkout" for commit in commits),
-        "git_dirty": dirty,
+        "git_dirty": any(each["git_dirty"] for each in summaries),
         **{key: summary[key] for key in ("code_sha256", "data", "data_note", "data_sha256", "split", "split_sha256")},
     }

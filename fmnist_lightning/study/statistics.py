@@ -1,4 +1,4 @@
-"""Means with their intervals, and paired comparisons; scipy's, in the form that results.json holds."""
+"""Means with confidence intervals, and paired tests, as results.json has them. All are computed by scipy."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def describe(values: Sequence[float]) -> dict[str, Any]:
-    """{n, mean, std, values, interval}: the sample deviation, and Student's interval of the mean.
+    """{n, mean, std, values, interval}: sample standard deviation, and Student's 95 % interval of the mean.
 
-    Of one value there is neither, and of equal ones no interval: null.
+    A single value has neither and equal values have no interval: null.
     """
     array = _array(values)
     return {
@@ -29,7 +29,7 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 
 
 def prediction_interval(values: Sequence[float]) -> Interval:
-    """Where one further value lies with probability 0.95, were all normally distributed alike; null as above."""
+    """Student's 95 % prediction interval of one more value; null as in `describe`."""
     return _t_interval(_array(values), 1 + 1 / len(values))
 
 
@@ -37,14 +37,14 @@ def _t_interval(values: Values, variances: float) -> Interval:
     if len(values) < 2:
         return None
     scale = values.std(ddof=1) * math.sqrt(variances)
-    if scale == 0:  # values so coarse that they fall together do not say how far others would spread
+    if scale == 0:  # equal values, because they are rounded, do not tell the standard deviation
         return None
     low, high = stats.t.interval(LEVEL, len(values) - 1, loc=values.mean(), scale=scale)
     return [_rounded(low), _rounded(high)]
 
 
 def t_test(values: Sequence[float], limit: float = 0.0) -> float | None:
-    """Two-sided p of Student's t-test that the mean is `limit`; null where the values do not differ from each other."""
+    """Two-sided p of Student's t-test that the mean is `limit`; null if the values are equal."""
     array = _array(values)
     if len(set(array)) < 2:
         return None
@@ -55,8 +55,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided p of McNemar's exact test.
 
     Args:
-        only_first: images that the first model alone gets right.
-        only_second: images that the second alone gets right.
+        only_first: images that only the first model classifies correctly.
+        only_second: images that only the second one does.
     """
     if only_first + only_second == 0:
         return 1.0
@@ -70,7 +70,7 @@ def proportion(count: int, num: int) -> dict[str, Any]:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's; null of fewer than three pairs."""
+    """Spearman's; null for fewer than three pairs."""
     return float(stats.spearmanr(first, second).statistic) if len(first) > 2 else None
 
 
@@ -80,7 +80,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def _array(values: Sequence[float]) -> Values:
-    return np.asarray(values, dtype=float).round(9)  # what differs by less is the same number, summed in another order
+    return np.asarray(values, dtype=float).round(9)  # smaller differences come from the order of summation
 
 
 def _rounded(value: float) -> float:

@@ -8,13 +8,13 @@ import torch
 
 from fmnist_lightning.evaluation.scores import score
 from fmnist_lightning.study.claims import judge
-from fmnist_lightning.study.plan import Cell, plan
+from fmnist_lightning.study.plan import Variant, plan
 from fmnist_lightning.study.records import Record
-from fmnist_lightning.study.results import ablation, beside, choices, compare, training_size
+from fmnist_lightning.study.results import ablation, choices, compare, compare_to_reported, training_size
 
 NAMES = [str(label) for label in range(10)]
 LABELS = torch.arange(10).repeat_interleave(100)
-INSTEAD = torch.tensor([6, 2, 3, 4, 5, 6, 0, 8, 9, 1])  # what a wrong answer says: T-shirt for shirt and back
+PREDICTED_AS = torch.tensor([6, 2, 3, 4, 5, 6, 0, 8, 9, 1])  # what a wrong answer says: T-shirt for shirt and back
 
 
 def made_up(num_wrong: int = 8, overfits: float = 0.1, slow: int = 0, rough: float = 0.0, extra: int = 5) -> Record:
@@ -24,13 +24,13 @@ def made_up(num_wrong: int = 8, overfits: float = 0.1, slow: int = 0, rough: flo
         num_wrong: wrong answers for each class of 100 images, four times as many for shirts.
         overfits: gap of the last epoch.
         slow: epochs later.
-        rough: height of the validation loss's swings.
+        rough: height of the validation loss's fluctuations.
         extra: epochs after the chosen one, in which the validation loss rises.
     """
     predicted = LABELS.clone()
     for label in range(10):
         num = min(num_wrong * 4, 90) if label == 6 else num_wrong
-        predicted[label * 100 : label * 100 + num] = INSTEAD[label]
+        predicted[label * 100 : label * 100 + num] = PREDICTED_AS[label]
     test = score(torch.nn.functional.one_hot(predicted, 10).float() * 9, LABELS, NAMES)
     val = [1 / (epoch + 1 - min(slow, epoch)) + rough * (epoch % 2) for epoch in range(20)]
     val[-1] = min(val) - 0.001
@@ -54,23 +54,23 @@ def made_up(num_wrong: int = 8, overfits: float = 0.1, slow: int = 0, rough: flo
     return Record(summary, epochs, losses, 12.0, LABELS, predicted)
 
 
-def study(make: Callable[[Cell, int], Record], seeds: int = 3) -> dict[Cell, dict[int, Record]]:
-    records: dict[Cell, dict[int, Record]] = {}
-    for cell, seed in plan(range(seeds)):
-        records.setdefault(cell, {})[seed] = make(cell, seed)
+def study(make: Callable[[Variant, int], Record], seeds: int = 3) -> dict[Variant, dict[int, Record]]:
+    records: dict[Variant, dict[int, Record]] = {}
+    for variant, seed in plan(range(seeds)):
+        records.setdefault(variant, {})[seed] = make(variant, seed)
     return records
 
 
-def as_claimed(cell: Cell, seed: int) -> Record:
+def as_claimed(variant: Variant, seed: int) -> Record:
     return made_up(
-        num_wrong=(3 + seed % 2 if cell.model == "cnn" else 7) + round((2 + seed / 3) / cell.train_fraction),
-        overfits=(0.1 if cell.dropout else 0.5) + 0.01 * seed,
-        slow=0 if cell.batch_norm else 3,
-        rough=0.004 + 0.001 * seed if cell.batch_norm else 0.05 + 0.004 * seed,
+        num_wrong=(3 + seed % 2 if variant.model == "cnn" else 7) + round((2 + seed / 3) / variant.train_fraction),
+        overfits=(0.1 if variant.dropout else 0.5) + 0.01 * seed,
+        slow=0 if variant.batch_norm else 3,
+        rough=0.004 + 0.001 * seed if variant.batch_norm else 0.05 + 0.004 * seed,
     )
 
 
-def verdicts(records: dict[Cell, dict[int, Record]]) -> list[str]:
+def verdicts(records: dict[Variant, dict[int, Record]]) -> list[str]:
     return [claim["verdict"] for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})]
 
 
@@ -81,12 +81,12 @@ def test_runs_that_show_all_claims_let_all_hold():
 @pytest.mark.parametrize(
     ("claim", "contrary"),
     [
-        (1, lambda cell, seed: made_up(num_wrong=12 + seed % 2 if cell.model == "cnn" else 5)),
-        (2, lambda cell, seed: made_up(overfits=(0.5 if cell.dropout else 0.1) + 0.01 * seed)),
-        (3, lambda cell, seed: made_up(slow=3 + seed % 2 if cell.batch_norm else 0)),
-        (4, lambda cell, seed: made_up(rough=0.5 + 0.01 * seed)),
-        (5, lambda cell, seed: made_up(num_wrong=40 + seed)),
-        (6, lambda cell, seed: made_up(num_wrong=5 + round((8 + seed) * cell.train_fraction))),
+        (1, lambda variant, seed: made_up(num_wrong=12 + seed % 2 if variant.model == "cnn" else 5)),
+        (2, lambda variant, seed: made_up(overfits=(0.5 if variant.dropout else 0.1) + 0.01 * seed)),
+        (3, lambda variant, seed: made_up(slow=3 + seed % 2 if variant.batch_norm else 0)),
+        (4, lambda variant, seed: made_up(rough=0.5 + 0.01 * seed)),
+        (5, lambda variant, seed: made_up(num_wrong=40 + seed)),
+        (6, lambda variant, seed: made_up(num_wrong=5 + round((8 + seed) * variant.train_fraction))),
     ],
 )
 def test_runs_that_show_the_contrary_refute_a_claim(claim, contrary):
@@ -99,7 +99,7 @@ def test_of_one_seed_nothing_is_decided_that_seeds_could_change():
 
 
 def test_runs_that_early_stopping_never_ended_say_nothing_about_it():
-    records = study(lambda cell, seed: made_up(num_wrong=5 + seed, extra=0))
+    records = study(lambda variant, seed: made_up(num_wrong=5 + seed, extra=0))
     claim = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[3]
     assert claim["verdict"] == "undecided"
     assert "early stopping ended none of the runs" in [part["test"] for part in claim["evidence"]]
@@ -114,23 +114,23 @@ def test_each_verdict_comes_with_its_figures():
             assert part["n"] > 1
     first = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[0]["evidence"][0]
     assert first["estimate"] == pytest.approx(
-        sum(records[Cell("cnn")][s].accuracy - records[Cell("ann")][s].accuracy for s in range(3)) / 3, abs=1e-6
+        sum(records[Variant("cnn")][s].accuracy - records[Variant("ann")][s].accuracy for s in range(3)) / 3, abs=1e-6
     )
     low, high = first["interval"]
     assert low <= first["estimate"] <= high
 
 
-def test_a_printed_value_is_within_where_it_could_be_one_more_run():
-    ours = [0.879, 0.881, 0.883]
-    assert beside(ours, 0.88)["within"] is True
-    assert beside(ours, 0.90)["within"] is False
-    assert beside([0.88], 0.90)["within"] is None
-    assert beside(ours, 0.88)["difference"] == pytest.approx(0.001)
+def test_reported_value_is_within_if_the_prediction_interval_contains_it():
+    accuracies = [0.879, 0.881, 0.883]
+    assert compare_to_reported(accuracies, 0.88)["within"] is True
+    assert compare_to_reported(accuracies, 0.90)["within"] is False
+    assert compare_to_reported([0.88], 0.90)["within"] is None
+    assert compare_to_reported(accuracies, 0.88)["difference"] == pytest.approx(0.001)
 
 
-def test_the_tables_take_their_runs_from_the_right_cells():
+def test_tables_use_the_runs_of_the_right_variants():
     records = study(as_claimed)
-    result = compare(records[Cell("cnn")], "cnn")
+    result = compare(records[Variant("cnn")], "cnn")
     assert result["n"] == 3
     assert result["per_class"][6]["recall"]["printed"] == 0.71
     assert sum(map(sum, result["confusion_matrix"])) == pytest.approx(1000, abs=0.1)
@@ -138,7 +138,7 @@ def test_the_tables_take_their_runs_from_the_right_cells():
     assert [row["fraction"] for row in sizes] == [0.05, 0.1, 0.25, 0.5, 1.0]
     assert sizes[0]["accuracy"]["mean"] < sizes[-1]["accuracy"]["mean"]
     table = ablation(records, "ann")
-    assert {(cell["dropout"], cell["batch_norm"]): cell["gap_last"]["mean"] for cell in table["cells"]} == {
+    assert {(variant["dropout"], variant["batch_norm"]): variant["gap_last"]["mean"] for variant in table["cells"]} == {
         (True, True): pytest.approx(0.11),
         (True, False): pytest.approx(0.11),
         (False, True): pytest.approx(0.51),

@@ -1,20 +1,22 @@
 from fmnist_lightning.config.validate import check
-from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Cell, plan
-from fmnist_lightning.study.printed import CLAIMS, MODELS, PRINTED
+from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant, plan
+from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
 
 
 def test_a_run_that_several_questions_ask_for_is_planned_once():
     runs = plan([0, 1, 2, 3, 4])
     assert len(runs) == len(set(runs))
     for model in MODELS:
-        seeds = {cell: [run.seed for run in runs if run.cell == cell] for cell in {run.cell for run in runs}}
-        assert seeds[Cell(model)] == [0, 1, 2, 3, 4]
+        seeds = {
+            variant: [run.seed for run in runs if run.variant == variant] for variant in {run.variant for run in runs}
+        }
+        assert seeds[Variant(model)] == [0, 1, 2, 3, 4]
         for dropout, batch_norm in ((True, False), (False, True), (False, False)):
-            assert seeds[Cell(model, dropout, batch_norm)] == [0, 1, 2]
+            assert seeds[Variant(model, dropout, batch_norm)] == [0, 1, 2]
         for fraction in FRACTIONS:
-            assert seeds[Cell(model, train_fraction=fraction)] == [0, 1, 2]
+            assert seeds[Variant(model, train_fraction=fraction)] == [0, 1, 2]
         for choice in CHOICES[model]:
-            assert seeds[Cell(model, choice=choice)] == [0]
+            assert seeds[Variant(model, choice=choice)] == [0]
 
 
 def test_runs_have_names_of_their_own_that_a_folder_can_have():
@@ -24,22 +26,22 @@ def test_runs_have_names_of_their_own_that_a_folder_can_have():
 
 
 def test_every_planned_run_is_one_that_the_command_line_takes():
-    for cell in {run.cell for run in plan([0])}:
+    for variant in {run.variant for run in plan([0])}:
         for size in ("full", "quick"):
-            check([*cell.overrides(0, size), "data=synthetic"])
+            check([*variant.overrides(0, size), "data=synthetic"])
 
 
 def test_smaller_training_sets_take_as_many_steps():
-    half = Cell("cnn", train_fraction=0.5).overrides(0, "full")
+    half = Variant("cnn", train_fraction=0.5).overrides(0, "full")
     assert {"data.train_fraction=0.5", "data.batch_size=256"} <= set(half)
 
 
-def test_the_printed_tables_agree_with_themselves():
-    for printed in PRINTED.values():
-        for precision, recall, f1 in printed.per_class:
+def test_reported_tables_are_consistent():
+    for reported in REPORTED.values():
+        for precision, recall, f1 in reported.per_class:
             assert abs(2 * precision * recall / (precision + recall) - f1) < 0.011  # each rounded to two digits
-        for measure, average in enumerate(printed.average):
-            assert abs(sum(row[measure] for row in printed.per_class) / 10 - average) < 0.011
+        for measure, average in enumerate(reported.average):
+            assert abs(sum(row[measure] for row in reported.per_class) / 10 - average) < 0.011
         # with as many images of each class, accuracy is the mean recall
-        assert abs(sum(recall for _, recall, _ in printed.per_class) / 10 - printed.accuracy) < 0.011
+        assert abs(sum(recall for _, recall, _ in reported.per_class) / 10 - reported.accuracy) < 0.011
     assert len(CLAIMS) == 6

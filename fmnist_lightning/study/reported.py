@@ -1,4 +1,4 @@
-"""What the study printed: its tables of scores and its claims. Nothing here is ours."""
+"""What the study reports: its tables of scores and its claims."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ STUDY = (
 )
 MODELS = ("ann", "cnn")
 MEASURES = ("precision", "recall", "f1")
-DIGITS = 2  # of each printed value
+DIGITS = 2  # of each reported value
 
 
-class Printed(NamedTuple):
+class Reported(NamedTuple):
     """One model's table: Fig 3 (ANN), Fig 4 (CNN)."""
 
     accuracy: float
@@ -19,8 +19,8 @@ class Printed(NamedTuple):
     average: tuple[float, float, float]  # the macro and the weighted average are the same
 
 
-PRINTED = {
-    "ann": Printed(
+REPORTED = {
+    "ann": Reported(
         accuracy=0.88,
         per_class=(
             (0.85, 0.79, 0.82),
@@ -36,7 +36,7 @@ PRINTED = {
         ),
         average=(0.88, 0.88, 0.88),
     ),
-    "cnn": Printed(
+    "cnn": Reported(
         accuracy=0.92,
         per_class=(
             (0.83, 0.90, 0.87),
@@ -54,7 +54,7 @@ PRINTED = {
     ),
 }
 
-CLAIMS = (
+CLAIMS = (  # in the study's words, shortened
     "The CNN beats the ANN (92 % against 88 %).",
     "Dropout reduces overfitting, in both models.",
     "Batch normalization gives faster and more stable training, in both models.",

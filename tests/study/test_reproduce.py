@@ -1,4 +1,4 @@
-"""The command that makes the study again, stopped, continued and tampered with; on drawn garments, every run real."""
+"""The command that reproduces the study, on synthetic images: interrupted, resumed, with changed files."""
 
 import json
 import os
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.reproduce import _make, read_settings
+from fmnist_lightning.reproduce import read_arguments
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.study.execute import train_and_measure
+from fmnist_lightning.study.manifest import verify_manifest
 from fmnist_lightning.study.plan import plan
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -23,15 +25,15 @@ NUM_RUNS = len(plan([0]))
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Starts the command, quick, on few garments, in one folder for all tests of this file."""
+    """Starts the command, quick, on few synthetic images, in one directory for all tests of this module."""
     folder = tmp_path_factory.mktemp("reproduce")
     clean = {key: value for key, value in os.environ.items() if key not in ("FASHION_MNIST_MIRROR", "HYDRA_FULL_ERROR")}
 
     def begin(*arguments: str, **options: object) -> "subprocess.Popen[str]":
         quick = ["reproduce.size=quick", "reproduce.seeds=1", "reproduce.folder=study"]
-        garments = ["data=synthetic", "data.num_train=1000", "data.num_test=200", "trainer.accelerator=cpu"]
+        few_images = ["data=synthetic", "data.num_train=1000", "data.num_test=200", "trainer.accelerator=cpu"]
         return subprocess.Popen(
-            [sys.executable, "-m", "fmnist_lightning.reproduce", *quick, *garments, *arguments],
+            [sys.executable, "-m", "fmnist_lightning.reproduce", *quick, *few_images, *arguments],
             cwd=folder,
             env=clean,
             stdout=subprocess.PIPE,
@@ -46,7 +48,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
 
 @pytest.fixture(scope="module")
 def made(start: Start) -> tuple[Path, str, set[Path]]:
-    """Its folder, what it printed when it went on, and the runs that were finished before it was interrupted."""
+    """Its directory, what it printed when it resumed, and the runs that were completed before it was interrupted."""
     process = start()
     for line in process.stdout:
         if line.lstrip().startswith("2/"):
@@ -54,7 +56,7 @@ def made(start: Start) -> tuple[Path, str, set[Path]]:
     os.kill(process.pid, signal.SIGINT)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "interrupted: what is finished is kept" in rest
+    assert "interrupted: completed runs are kept" in rest
     before = {path.parent for path in start.folder.glob("runs/*/SHA256SUMS")}
     assert 2 <= len(before) < NUM_RUNS
     process = start()
@@ -63,19 +65,19 @@ def made(start: Start) -> tuple[Path, str, set[Path]]:
     return start.folder, output, before
 
 
-def test_it_goes_on_where_it_was_interrupted(made):
+def test_interrupted_reproduction_resumes(made):
     folder, output, before = made
-    assert f"{NUM_RUNS} runs, {len(before)} of them finished before" in output
+    assert f"{NUM_RUNS} runs, {len(before)} of them already completed" in output
     assert f"{NUM_RUNS - len(before)}/{NUM_RUNS - len(before)} " in output
     runs = list((folder / "runs").iterdir())
     assert len(runs) == NUM_RUNS
     for run in map(Run.existing, runs):
         assert run.read_summary()["status"] == "completed"
         assert run.report_html.exists()
-        run.check_seal()
+        verify_manifest(run)
 
 
-def test_results_hold_every_part(made):
+def test_results_contain_every_part(made):
     results = json.loads((made[0] / "results.json").read_text())
     assert results["size"] == "quick"
     for model in ("ann", "cnn"):
@@ -91,16 +93,17 @@ def test_results_hold_every_part(made):
     assert results["environment"]["data"] == "synthetic"
 
 
-def test_the_page_is_self_contained_and_says_what_it_is(made):
+def test_page_is_self_contained_and_labelled(made):
     page = (made[0] / "report.html").read_text()
     assert "QUICK size" in page
     assert "NOT Fashion-MNIST" in page
     assert not re.search(r'(src|href)="(?!data:)', page)
-    for words in ("Fig 1", "Fig 2", "Fig 3", "Fig 4", "Fig 5", "Fig 6", "The six claims", "What the study left open"):
-        assert words in page
+    figures = [f"Fig {number}" for number in range(1, 7)]
+    for heading in (*figures, "The six claims", "What the study does not specify"):
+        assert heading in page
 
 
-def test_one_run_at_a_time_gives_the_same_numbers_and_leaves_finished_runs_alone(made, start):
+def test_results_do_not_depend_on_jobs_and_completed_runs_are_kept(made, start):
     folder = made[0]
     again = sorted((folder / "runs").glob("ann_seed-0*"))[0]
     numbers = {name: (again / name).read_text() for name in ("metrics.csv", "predictions.csv")}
@@ -109,21 +112,21 @@ def test_one_run_at_a_time_gives_the_same_numbers_and_leaves_finished_runs_alone
     process = start("reproduce.jobs=1")
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert f"{NUM_RUNS - 1} of them finished before; 1 at a time" in output
+    assert f"{NUM_RUNS - 1} of them already completed; 1 at a time" in output
     assert {name: (again / name).read_text() for name in numbers} == numbers
     assert {path: path.stat().st_mtime_ns for path in others} == others
 
 
-def test_a_run_with_other_settings_is_not_taken_for_a_finished_one(made, start):
+def test_a_run_with_other_settings_is_not_reused(made, start):
     process = start("trainer.precision=32-true")
     line = process.stdout.readline()
     process.kill()
     process.communicate()
-    # what auto chose is another setting than the same precision by name
-    assert f"{NUM_RUNS} runs, 0 of them finished before" in line
+    # auto is another setting, even if it chooses the same precision
+    assert f"{NUM_RUNS} runs, 0 of them already completed" in line
 
 
-def test_a_run_that_was_changed_is_refused_by_name(made, start):
+def test_a_changed_run_is_rejected_by_name(made, start):
     folder = made[0]
     summary = sorted((folder / "runs").glob("ann_seed-0*"))[0] / "summary.json"
     text = summary.read_text()
@@ -135,68 +138,68 @@ def test_a_run_that_was_changed_is_refused_by_name(made, start):
         summary.write_text(text)
     assert process.returncode == 1
     assert errors.count("\n") == 1
-    assert re.search(r"error: .*summary\.json: changed since the run was finished; remove .* to make it again", errors)
+    assert re.search(r"error: .*summary\.json: changed since the run was completed; remove .* to repeat it", errors)
 
 
-def test_two_reproductions_do_not_share_a_folder(start):
+def test_two_reproductions_do_not_share_a_directory(start):
     first = start("reproduce.folder=shared")
     first.stdout.readline()
     second = start("reproduce.folder=shared")
     _, errors = second.communicate(timeout=60)
     first.kill()
     first.communicate()
-    assert "reproduce.folder=shared: another reproduction works there" in errors
+    assert "reproduce.folder=shared: locked by another reproduction" in errors
     assert second.returncode == 1
 
 
-def test_a_full_disk_stops_it_in_one_line_and_keeps_what_is_finished(made, start):
+def test_full_disk_is_a_one_line_error_and_completed_runs_are_kept(made, start):
     folder = made[0]
     again = sorted((folder / "runs").glob("cnn_seed-0*"))[0]
-    (again / "SHA256SUMS").unlink()  # not finished
+    (again / "SHA256SUMS").unlink()  # not completed
     limit = 300_000  # bytes of a file: a checkpoint of the CNN has more
     process = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert re.search(r"error: cnn_seed-0: .*(too large|space|write).*its folder is study/runs/cnn_seed-0", errors), (
+    assert re.search(r"error: cnn_seed-0: .*(too large|space|write).*its directory is study/runs/cnn_seed-0", errors), (
         errors
     )
     assert len(list(folder.glob("runs/*/SHA256SUMS"))) == NUM_RUNS - 1
 
 
-def test_a_run_whose_loss_diverges_failed_and_was_not_interrupted(tiny_overrides, tmp_path):
+def test_diverged_run_is_failed_and_not_interrupted(tiny_overrides, tmp_path):
     with pytest.raises(ValueError, match=r"optimizer\.lr=1e\+12: the .*loss is"):
-        _make([*tiny_overrides, "model=ann", "optimizer.lr=1e12"], tmp_path / "run")
-    assert not Run(tmp_path / "run").seal_file.exists()
+        train_and_measure([*tiny_overrides, "model=ann", "optimizer.lr=1e12"], tmp_path / "run")
+    assert not Run(tmp_path / "run").manifest.exists()
 
 
 @pytest.mark.parametrize(
-    ("argument", "words"),
+    ("argument", "message"),
     [
         ("reproduce.seeds=0", "must be how many seeds, at least 1"),
-        ("reproduce.seeds=[0,1,0]", "0 stands there twice"),
-        ("reproduce.seeds=1,2,2", "2 stands there twice"),
+        ("reproduce.seeds=[0,1,0]", "0 is listed twice"),
+        ("reproduce.seeds=1,2,2", "2 is listed twice"),
         ("reproduce.seeds=few", "must be how many seeds"),
         ("reproduce.seeds=[]", "must be how many seeds"),
         ("reproduce.size=medium", "must be one of full, quick"),
-        ("reproduce.jobs=0", "must be a whole number from 1 to"),
+        ("reproduce.jobs=0", "must be an integer from 1 to"),
         ("reproduce.seed=3", "did you mean reproduce.seeds=3"),
         ("model.dropout=0.5", "model.dropout=0.5: the study fixes this; allowed are"),
         ("data.num_trian=5", "the study fixes this"),
         ("data=fashion", "allowed are auto, fashion_mnist, synthetic"),
     ],
 )
-def test_bad_arguments_are_refused_by_name(argument, words):
-    with pytest.raises(ValueError, match=re.escape(words)):
-        read_settings([argument])
+def test_invalid_arguments_are_rejected_by_name(argument, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_arguments([argument])
 
 
 def test_seeds_are_a_number_or_a_list():
-    assert read_settings(["reproduce.seeds=3"]).seeds == [0, 1, 2]
-    assert read_settings(["reproduce.seeds=[0,3,7]"]).seeds == [0, 3, 7]
-    assert read_settings(["reproduce.seeds=[4]"]).seeds == [4]
+    assert read_arguments(["reproduce.seeds=3"])[1] == [0, 1, 2]
+    assert read_arguments(["reproduce.seeds=[0,3,7]"])[1] == [0, 3, 7]
+    assert read_arguments(["reproduce.seeds=[4]"])[1] == [4]
 
 
-def test_a_folder_that_cannot_be_written_is_refused(start):
+def test_directory_that_is_not_writable_is_rejected(start):
     process = start("reproduce.folder=/proc/study")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1

@@ -49,7 +49,6 @@ def reproduce(argv: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         ValueError: an argument that is not allowed, a run that failed, or a completed one that was changed.
-        OSError: a directory or disk that cannot be written.
     """
     execution, seeds = read_arguments(argv)
     with execution.locked():
@@ -74,8 +73,8 @@ def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int]]:
     check_overrides(given.overrides)
     check([*given.overrides, *NO_PROGRESS_BAR])
     jobs = given.jobs or (1 if num_gpus() else num_cores())
-    folder = Path(given.folder or f"outputs/reproduce/{given.size}")
-    return Execution(given.size, given.overrides, jobs, folder), parse_seeds(given.seeds)
+    folder = given.folder or f"outputs/reproduce/{given.size}"
+    return Execution(given.size, given.overrides, jobs, Path(folder)), parse_seeds(given.seeds)
 
 
 if __name__ == "__main__":

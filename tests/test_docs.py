@@ -32,7 +32,7 @@ NOT_RUN = {
     r"make reproduce": "an hour of training",
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"make tensorboard|mlflow ui": "a server that does not end",
-    r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/test_reproduce.py runs it",
+    r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/study/test_reproduce.py runs it",
     r"torchrun|srun|.*hydra/launcher=slurm": "needs a cluster",
     r".*launcher=(joblib|submitit_local)": "tests/test_sweep.py runs it",
     r".*trainer\.accelerator=gpu|nvidia-smi": "needs a GPU",

@@ -23,7 +23,7 @@ def check_folder(launch: Launch) -> None:
     folder = Path(launch.sweep_dir if launch.multirun else launch.cfg.hydra.run.dir)
     try:
         existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-        with tempfile.TemporaryFile(dir=existing) as file:  # the only sure way to know
+        with tempfile.TemporaryFile(dir=existing) as file:  # permissions do not tell of quotas and read-only mounts
             file.write(bytes(2**16))  # on a full disk a file can be created, but not written
             file.flush()
         if launch.multirun:

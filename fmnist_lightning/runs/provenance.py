@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: device, versions, commit."""
+"""The provenance of a run: device, versions, commit, fingerprints of code and configuration."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning import __version__
 
-if TYPE_CHECKING:  # what a sweep checks before it starts needs no torch
+if TYPE_CHECKING:  # a sweep is validated before torch is imported
     import torch
 
 VERSIONS = (
@@ -25,12 +25,12 @@ VERSIONS = (
 )
 
 
-# the packages that a run's numbers come from; a change elsewhere makes no run outdated
+# the packages that a run's results depend on; other changes do not make a completed job outdated
 _PACKAGES = ("data", "models", "training", "inference", "evaluation")
 
 
 def code_sha256() -> str:
-    """A fingerprint of the code that a run's numbers come from."""
+    """A fingerprint of the code that a run's results depend on."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for path in sorted(path for package in _PACKAGES for path in (root / package).glob("*.py")):
@@ -39,14 +39,14 @@ def code_sha256() -> str:
 
 
 def config_sha256(cfg: DictConfig) -> str:
-    """A fingerprint of a composed configuration, resolved; how a run is started is no part of it."""
+    """A fingerprint of a composed configuration, resolved; how the run is started is not part of it."""
     keys = [str(key) for key in cfg if key not in ("hydra", "resume")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys), resolve=True, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
-    """What a summary says of the machine and of the code.
+    """The entries of a summary about the machine and the code.
 
     Args:
         device: that trains.
@@ -64,7 +64,7 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package, of Python and of the libraries that make the numbers."""
+    """Versions of this package, of Python and of the libraries that results depend on."""
     own = {"fmnist_lightning": __version__, "python": platform.python_version()}
     return own | {name: version(name) for name in VERSIONS}
 
@@ -95,7 +95,7 @@ def _processor() -> str:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """The commit of the checkout that this package runs from, and whether files differ from it."""
+    """The commit of the checkout that this package runs from, and whether there are uncommitted changes."""
     here = Path(__file__).resolve().parent.parent.parent
     if not (here / ".git").exists():
         return None, None

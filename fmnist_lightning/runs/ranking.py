@@ -1,4 +1,4 @@
-"""The order of a sweep's jobs, which of them is best, and what a reader must know of them. No torch here."""
+"""The order of a sweep's jobs, the best one, and warnings about jobs that cannot be compared. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def rank_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "monitored": monitored["metric"],
         "mode": monitored["mode"],
-        "value": monitored["value"] if value is not None else None,  # None where the job has no scores
+        "value": monitored["value"] if value is not None else None,  # None if the job has no scores
         "images": (summary.get("data_sha256"), summary.get("val_sha256", summary.get("split_sha256"))),
         "data_note": summary.get("data_note"),
         "partial": str(summary.get("partial") or ""),
@@ -38,7 +38,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """The completed job with the best monitored value; None where jobs cannot be compared.
+    """The completed job with the best monitored value; None if jobs cannot be compared.
 
     Args:
         rows: as `ranked` returns them.
@@ -49,7 +49,7 @@ def best(rows: Sequence[Row]) -> Row | None:
 
 
 def order(rows: Sequence[Row]) -> str:
-    """By what the rows are ordered: the name of the monitored metric."""
+    """The metric that orders the rows."""
     names = dict.fromkeys(row["monitored"] for row in _compared(rows)) or ["val/loss"]
     stages = [name.split("/", 1) for name in names]
     return ", ".join(" ".join((NAMES.get(stage, stage), *metric)) for stage, *metric in stages)

@@ -1,6 +1,6 @@
-"""Which run `resume=` names, and with which configuration it resumes. No torch here.
+"""The run that `resume=` names, and the configuration with which it resumes. Imports no torch.
 
-A run resumes in its own folder with its own configuration, as it was composed when it started.
+A run resumes in its own directory with its own configuration, as it was composed when it started.
 """
 
 import glob
@@ -97,7 +97,7 @@ def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Itera
 
 
 def _runs(pattern: str) -> Iterator[Run]:
-    """Runs whose folders match Hydra's pattern, the newest first."""
+    """Runs whose directories match Hydra's pattern, the newest first."""
     wild = Path("*".join(map(glob.escape, re.split(r"\$\{[^{}]*\}", pattern))), SUMMARY)
     summaries = [path for path in Path(wild.anchor).glob(str(wild.relative_to(wild.anchor))) if path.is_file()]
     for path in sorted(summaries, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -113,8 +113,8 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
         folders: of the user's own config files.
 
     Raises:
-        ValueError: an override that would make it another run, or a configuration that names what no config file at
-            hand names, reads the environment or has values outside their limits.
+        ValueError: an override that would make it another run, or a configuration that names what no config file
+            names, uses a resolver or has values that are not allowed.
     """
     changes: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(overrides):

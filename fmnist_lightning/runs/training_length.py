@@ -1,4 +1,4 @@
-"""How far a completed run has trained, and which overrides let it train longer. No torch here."""
+"""How far a completed run has trained, and which overrides let it train longer. Imports no torch."""
 
 from collections.abc import Collection
 
@@ -43,7 +43,7 @@ def check_training_length(run: Run, stored: DictConfig, cfg: DictConfig, changed
     max_epochs, epochs = cfg.trainer.max_epochs, len(run.read_metrics())
     if MAX_EPOCHS in changed and cfg.scheduler:
         raise ValueError(
-            f"{MAX_EPOCHS}={max_epochs}: the run's scheduler was laid out over its own number of epochs, which it keeps"
+            f"{MAX_EPOCHS}={max_epochs}: the run's scheduler depends on its number of epochs, which cannot change"
         )
     if max_epochs < epochs:
         raise ValueError(f"{MAX_EPOCHS}={max_epochs}: must be at least {epochs}, which are done")

@@ -73,8 +73,8 @@ def _cnn_beats_ann(records: Records) -> list[Evidence]:
     return [
         difference,
         {
-            "text": "seeds whose CNN is right on more of the test images than the ANN of that seed, each tested on the "
-            "images that one of the two alone gets right",
+            "text": "seeds whose CNN classifies more test images correctly than the ANN of that seed, each tested on "
+            "the images that only one of the two classifies correctly",
             "estimate": ahead,
             "interval": None,
             "n": len(seeds),
@@ -107,11 +107,14 @@ def _classes(records: Records, model: str) -> list[Evidence]:
             "verdict": HOLDS if high > half else FAILS if len(recalls) - low <= half else UNDECIDED,
         }
     ]
-    for true, predicted_as, label in ((TSHIRT, SHIRT, "T-shirts, to Shirt"), (SHIRT, TSHIRT, "shirts, to T-shirt/top")):
+    for true, predicted_as, label in (
+        (TSHIRT, SHIRT, "T-shirts that are predicted as Shirt"),
+        (SHIRT, TSHIRT, "shirts that are predicted as T-shirt/top"),
+    ):
         wrong = round(matrix[true].sum() - matrix[true, true])
-        text = f"{model.upper()}: share of the wrong answers for {label}; chance level is 1/9"
+        text = f"{model.upper()}: share of the misclassified {label}; chance level is 1/9"
         count = round(matrix[true, predicted_as])
-        parts.append(share_evidence(text, count, wrong, 1 / 9) if wrong else no_evidence(text, "no wrong answer"))
+        parts.append(share_evidence(text, count, wrong, 1 / 9) if wrong else no_evidence(text, "none is misclassified"))
     both = matrix + matrix.T
     order = sorted(((both[i, j], i, j) for i in range(10) for j in range(i)), reverse=True)
     rank = 1 + [pair[1:] for pair in order].index((SHIRT, TSHIRT))

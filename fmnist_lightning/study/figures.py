@@ -72,7 +72,7 @@ class StudyPlotter(Plotter):
                 axes.plot(*zip(*stops, strict=True), "x", color=self.text, label="ended by early stopping")
             chosen = [run.summary["best_epoch"] for run in runs.values()]
             values = [run.epochs[epoch - 1][f"val/{measure}"] for run, epoch in zip(runs.values(), chosen, strict=True)]
-            axes.plot(chosen, values, "o", color=self.text, markersize=4, fillstyle="none", label="chosen epoch")
+            axes.plot(chosen, values, "o", color=self.text, markersize=4, fillstyle="none", label="best epoch")
             axes.set(xlabel="epoch", ylabel=UNIT[measure])
             axes.set_title(f"{model.upper()}: {measure} by epoch, mean and range of {_seeds(len(runs))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -69,30 +69,29 @@ def batch_norm_evidence(records: Records, model: str, loss_to_reach: float) -> l
 def losses_evidence(records: Records, model: str) -> list[Evidence]:
     """Both losses decrease together and without large rises; early stopping prevents overfitting."""
     runs = list(records[Variant(model)].values())
-    until_chosen = [run.epochs[: run.summary["best_epoch"]] for run in runs]
+    until_best = [run.epochs[: run.summary["best_epoch"]] for run in runs]
     correlations = [
-        rank_correlation([row["train/loss"] for row in rows], [row["val/loss"] for row in rows])
-        for rows in until_chosen
+        rank_correlation([row["train/loss"] for row in rows], [row["val/loss"] for row in rows]) for rows in until_best
     ]
-    text = f"{model.upper()}: rank correlation of training and validation loss up to the chosen epoch"
+    text = f"{model.upper()}: rank correlation of training and validation loss up to the best epoch"
     known = [value for value in correlations if value is not None]
-    together = (
+    correlation = (
         mean_evidence(text, known, "Spearman's correlation of each seed, t-interval of the mean", CLOSE_CORRELATION)
         if len(known) == len(runs)
         else no_evidence(text, "too few epochs")
     )
     text = (
-        f"{model.upper()}: largest rise of the validation loss from one epoch to the next up to the chosen one, as a "
+        f"{model.upper()}: largest rise of the validation loss from one epoch to the next up to the best one, as a "
         "share of its whole decrease"
     )
-    rises = [largest_rise([row["val/loss"] for row in rows]) for rows in until_chosen if len(rows) > 1]
-    fluctuations = (
+    rises = [largest_rise([row["val/loss"] for row in rows]) for rows in until_best if len(rows) > 1]
+    rise = (
         mean_evidence(text, rises, "t-interval of the mean over seeds", LARGE_RISE, above=False)
         if len(rises) == len(runs)
         else no_evidence(text, "too few epochs")
     )
     text = (
-        f"{model.upper()}: gap between validation and training loss (nats) at the last epoch minus at the chosen one, "
+        f"{model.upper()}: gap between validation and training loss (nats) at the last epoch minus at the best one, "
         "of the runs that early stopping ended"
     )
     stopped = [run for run in runs if run.stopped_early]
@@ -101,4 +100,4 @@ def losses_evidence(records: Records, model: str) -> list[Evidence]:
         if stopped
         else no_evidence(text, "early stopping ended none of the runs")
     )
-    return [together, fluctuations, stopping]
+    return [correlation, rise, stopping]

@@ -85,8 +85,8 @@ def test_missing_dataset_is_a_one_line_error(command):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["repeats=0"], "repeats=0: must be a whole number, at least 1"),
-        (["images=few"], "images=few: must be a whole number"),
+        (["repeats=0"], "repeats=0: must be an integer, at least 1"),
+        (["images=few"], "images=few: must be an integer"),
         (
             ["variants=plain_loop,bar"],
             "variants=plain_loop,bar: must be a comma list of project, lightning_default, plain_loop",

@@ -1,4 +1,4 @@
-"""What a sweep's table says of jobs that other images, metrics or limits keep from being compared."""
+"""How a sweep ranks its jobs, and jobs that cannot be compared: other images, other metrics, partial runs."""
 
 import csv
 import io

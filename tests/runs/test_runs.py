@@ -16,7 +16,7 @@ from fmnist_lightning.training.run import train
 
 @pytest.fixture(scope="module")
 def trained(composed, tmp_path_factory):
-    """The folder of a finished run of a small ANN."""
+    """The directory of a completed run of a small ANN."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     train(composed("model=ann", "model.hidden=[16]", "trainer.max_epochs=1"), folder, [])
     return folder
@@ -24,11 +24,11 @@ def trained(composed, tmp_path_factory):
 
 @pytest.fixture
 def finished(trained, tmp_path):
-    """A copy of that run, to read or to spoil."""
+    """A copy of that run, to read or to damage."""
     return Run(shutil.copytree(trained, tmp_path / "run"))
 
 
-def test_the_best_checkpoint_is_read_by_an_interpreter_without_this_package(finished):
+def test_best_checkpoint_loads_without_this_package(finished):
     program = (
         "import sys, torch\n"
         "sys.modules['fmnist_lightning'] = None\n"  # any import of it fails
@@ -47,7 +47,7 @@ def test_the_best_checkpoint_is_read_by_an_interpreter_without_this_package(fini
     assert answer.stdout.strip() == "[16] True"
 
 
-def test_the_best_model_comes_back_with_its_weights(finished):
+def test_best_model_is_loaded_with_its_weights(finished):
     model = load_run(finished.folder).model
     assert isinstance(model, ANN)
     assert model.num_parameters == 784 * 16 + 2 * 16 + 170
@@ -56,7 +56,7 @@ def test_the_best_model_comes_back_with_its_weights(finished):
         assert torch.equal(weight, checkpoint["state_dict"][name])
 
 
-def test_weights_of_another_model_are_refused_by_name(finished):
+def test_weights_of_another_model_are_rejected_by_name(finished):
     config = finished.read_config()
     config.model.hidden = [8]
     atomic_write(finished.config_file, OmegaConf.to_yaml(config))
@@ -68,7 +68,7 @@ def test_weights_of_another_model_are_refused_by_name(finished):
     "target",
     ["os.system", "torch.hub.load", "fmnist_lightningx.models.ANN", "fmnist_lightning.training.run.subprocess.run"],
 )
-def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_imported(target, finished):
+def test_stored_config_with_foreign_code_is_rejected_before_it_is_imported(target, finished):
     config = finished.read_config()
     config.callbacks.epoch_metrics._target_ = target
     atomic_write(finished.config_file, OmegaConf.to_yaml(config))
@@ -79,7 +79,7 @@ def test_a_stored_config_that_names_foreign_code_is_refused_before_it_is_importe
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
-def test_a_damaged_summary_is_refused_by_name(content, finished):
+def test_damaged_summary_is_rejected_by_name(content, finished):
     finished.summary_json.write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match=r"summary\.json: damaged"):
         evaluate([f"run={finished.folder}"])
@@ -91,7 +91,7 @@ PREDICTIONS = [f"index,label,predicted,p0\n{row}\n" for row in ("0,1", "0,9e9,1,
 
 
 @pytest.mark.parametrize("content", [*TABLES, *PREDICTIONS, "", "\0", 'a\n"'])
-def test_damaged_tables_are_refused_by_name(content, finished):
+def test_damaged_tables_are_rejected_by_name(content, finished):
     finished.metrics_csv.write_text(content)
     finished.predictions_csv.write_text(content)
     with pytest.raises(ValueError, match=r"predictions\.csv: damaged"):
@@ -101,7 +101,7 @@ def test_damaged_tables_are_refused_by_name(content, finished):
             finished.read_metrics()
 
 
-def test_predictions_come_back_as_they_were_written(tmp_path):
+def test_predictions_are_read_as_they_were_written(tmp_path):
     labels = torch.arange(50) % 10
     probabilities = torch.randn(50, 10).softmax(1)
     run = Run(tmp_path)
@@ -121,13 +121,13 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
         (["run=.", "accelerator=tpu9"], "accelerator=tpu9: must be one of auto"),
     ],
 )
-def test_evaluate_refuses_what_is_no_run(arguments, words, tmp_path, monkeypatch):
+def test_evaluate_rejects_directories_without_a_run(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=words):
         evaluate(arguments)
 
 
-def test_evaluate_refuses_a_folder_that_is_no_run_in_one_line_without_torch(tmp_path):
+def test_evaluate_rejects_a_directory_without_a_run_before_importing_torch(tmp_path):
     program = (
         "import sys; sys.argv = ['evaluate', 'run=' + sys.argv[1]]\n"
         "from fmnist_lightning.evaluate import main\n"
@@ -141,21 +141,21 @@ def test_evaluate_refuses_a_folder_that_is_no_run_in_one_line_without_torch(tmp_
     assert torch_imported == "False"
 
 
-def test_evaluate_refuses_a_run_without_scores(tmp_path):
+def test_evaluate_rejects_a_run_without_scores(tmp_path):
     run = Run(tmp_path)
     run.claim({"status": "failed", "overrides": []}, OmegaConf.create({}), [])
     with pytest.raises(ValueError, match="has no scores, its status is failed"):
         evaluate([f"run={tmp_path}"])
 
 
-def test_evaluate_refuses_other_images_than_the_runs(finished):
+def test_evaluate_rejects_other_images_than_those_of_the_run(finished):
     summary = finished.read_summary()
     finished.write_summary(summary | {"data_sha256": "0" * 64})
     with pytest.raises(ValueError, match="these are not its images, data_sha256 differs"):
         evaluate([f"run={finished.folder}"])
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_write_is_atomic(tmp_path):
     path = tmp_path / "file"
     atomic_write(path, "first")
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""Sweeps as users start them: the table, jobs that fail, going on, several jobs at a time."""
+"""Sweeps as users start them: the table, failed jobs, resuming, concurrent jobs."""
 
 import csv
 import gc
@@ -57,7 +57,7 @@ def job(folder: Path, number: int | str) -> Path:
     return found
 
 
-def test_a_job_that_fails_does_not_stop_the_others(made, sweep):
+def test_failed_job_does_not_stop_the_others(made, sweep):
     assert made.returncode == 1
     assert "Traceback" not in made.stderr
     rows = {row["job"]: row for row in table(sweep.folder)}
@@ -66,7 +66,7 @@ def test_a_job_that_fails_does_not_stop_the_others(made, sweep):
     assert "Traceback" in (job(sweep.folder, 0) / "fmnist.log").read_text()
 
 
-def test_a_table_that_cannot_be_written_is_one_line_and_costs_no_job(sweep):
+def test_table_that_cannot_be_written_is_a_one_line_error_and_stops_no_job(sweep):
     folder = sweep.folder.with_name("unwritten")
     (folder / "sweep.csv").mkdir(parents=True)
     answer = sweep("model=ann", "seed=0,1", into="unwritten")
@@ -78,7 +78,7 @@ def test_a_table_that_cannot_be_written_is_one_line_and_costs_no_job(sweep):
     assert answer.stdout.splitlines()[-1] == "sweep: unwritten"
 
 
-def test_the_table_is_ordered_by_validation_and_says_what_was_varied(made, sweep):
+def test_table_is_ordered_by_validation_and_shows_the_swept_keys(made, sweep):
     rows = table(sweep.folder)
     losses = [float(row["val_loss"]) for row in rows[:2]]
     assert losses == sorted(losses)
@@ -96,7 +96,7 @@ def test_the_table_is_ordered_by_validation_and_says_what_was_varied(made, sweep
     assert (sweep.folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_terminal_ends_with_the_table_and_the_command_that_repeats_the_best(made, sweep):
+def test_output_ends_with_the_table_and_the_command_of_the_best_job(made, sweep):
     best = table(sweep.folder)[0]
     *_, command, last = made.stdout.strip().splitlines()
     assert "Sweep, by validation loss" in made.stdout
@@ -105,13 +105,13 @@ def test_the_terminal_ends_with_the_table_and_the_command_that_repeats_the_best(
     assert last == "sweep: grid"
 
 
-def test_a_job_gives_the_same_numbers_alone_and_last_in_a_sweep(made, sweep, composed, tmp_path):
+def test_job_has_the_same_results_alone_and_last_in_a_sweep(made, sweep, composed, tmp_path):
     in_sweep = json.loads((job(sweep.folder, 3) / "summary.json").read_text())
     alone = train(composed("model=ann", "optimizer.lr=3e-3", "seed=1"), tmp_path / "alone", [])
     assert (in_sweep["val"], in_sweep["test"]) == (alone["val"], alone["test"])
 
 
-def test_the_same_sweep_again_makes_what_is_missing_and_keeps_the_rest(made, sweep):
+def test_repeated_sweep_trains_missing_jobs_only(made, sweep):
     (job(sweep.folder, 2) / "summary.json").write_text('{"status": "runn')
     kept = job(sweep.folder, 3) / "summary.json"
     before = kept.stat().st_mtime_ns
@@ -124,7 +124,7 @@ def test_the_same_sweep_again_makes_what_is_missing_and_keeps_the_rest(made, swe
         assert [row[name] for name in NUMBERS] == [rows[row["job"]][name] for name in NUMBERS]
 
 
-def test_another_sweep_into_its_folder_is_refused(made, sweep):
+def test_another_sweep_in_its_directory_is_rejected(made, sweep):
     answer = sweep("model=ann", "seed=0,1")
     assert answer.returncode == 1
     assert "hydra.sweep.dir=grid: already contains another sweep" in answer.stderr
@@ -132,7 +132,7 @@ def test_another_sweep_into_its_folder_is_refused(made, sweep):
     assert "hydra.sweep.dir=grid: already contains another sweep" in swapped.stderr
 
 
-def test_a_sweep_whose_completed_jobs_would_come_out_otherwise_is_not_gone_on_with(made, sweep):
+def test_sweep_is_not_resumed_if_completed_jobs_would_have_other_results(made, sweep):
     summary = job(sweep.folder, 3) / "summary.json"
     text = summary.read_text()
     summary.write_text(text.replace('"code_sha256": "', '"code_sha256": "0'))
@@ -152,7 +152,7 @@ def test_job_never_overwrites_a_run_of_another_configuration(made, sweep):
     other.write_text(text)
 
 
-def test_a_job_that_another_process_works_on_is_left_alone(made, sweep):
+def test_job_locked_by_another_process_is_not_touched(made, sweep):
     unfinished = job(sweep.folder, 0)
     with Run(unfinished).locked():
         answer = sweep(*GRID)
@@ -160,7 +160,7 @@ def test_a_job_that_another_process_works_on_is_left_alone(made, sweep):
     assert json.loads((unfinished / "summary.json").read_text())["status"] == "failed"
 
 
-def test_a_summary_that_is_half_written_does_not_hide_the_others(made, sweep):
+def test_damaged_summary_does_not_hide_the_others(made, sweep):
     summary = job(sweep.folder, 0) / "summary.json"
     text = summary.read_text()
     summary.write_text("")
@@ -170,7 +170,7 @@ def test_a_summary_that_is_half_written_does_not_hide_the_others(made, sweep):
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_jobs_at_the_same_time_give_the_numbers_of_jobs_in_turn(launcher, made, sweep):
+def test_concurrent_jobs_have_the_results_of_sequential_ones(launcher, made, sweep):
     answer = sweep(*GRID, f"hydra/launcher={launcher}", into=launcher)
     assert answer.returncode == 1, answer.stderr
     rows, others = table(sweep.folder), table(sweep.folder.parent / launcher)
@@ -219,6 +219,6 @@ def test_every_kind_of_sweep_has_a_figure(values, swept_keys):
     assert draw_sweep(rows_of(**values), swept_keys).startswith(b"\x89PNG")
 
 
-def test_nothing_varied_has_no_picture(tmp_path):
+def test_sweep_without_swept_keys_has_no_figure(tmp_path):
     assert draw_sweep(rows_of(seed=["0"]), []) is None
     assert Sweep(tmp_path).rows() == []

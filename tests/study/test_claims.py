@@ -1,4 +1,4 @@
-"""Verdicts follow the evidence: made-up runs that show a claim, its contrary, or too little."""
+"""Verdicts for synthetic runs that support a claim, contradict it, or have too few epochs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,18 @@ from fmnist_lightning.study.results import ablation, choices, compare, compare_t
 
 NAMES = [str(label) for label in range(10)]
 LABELS = torch.arange(10).repeat_interleave(100)
-PREDICTED_AS = torch.tensor([6, 2, 3, 4, 5, 6, 0, 8, 9, 1])  # what a wrong answer says: T-shirt for shirt and back
+PREDICTED_AS = torch.tensor([6, 2, 3, 4, 5, 6, 0, 8, 9, 1])  # T-shirt for shirt and vice versa
 
 
 def made_up(num_wrong: int = 8, overfits: float = 0.1, slow: int = 0, rough: float = 0.0, extra: int = 5) -> Record:
-    """A run of 20 epochs up to the chosen one and `extra` after it.
+    """A run of 20 epochs up to the best one and `extra` after it.
 
     Args:
-        num_wrong: wrong answers for each class of 100 images, four times as many for shirts.
+        num_wrong: misclassified images of each class of 100, four times as many for shirts.
         overfits: gap of the last epoch.
         slow: epochs later.
         rough: height of the validation loss's fluctuations.
-        extra: epochs after the chosen one, in which the validation loss rises.
+        extra: epochs after the best one, in which the validation loss rises.
     """
     predicted = LABELS.clone()
     for label in range(10):
@@ -74,7 +74,7 @@ def verdicts(records: dict[Variant, dict[int, Record]]) -> list[str]:
     return [claim["verdict"] for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})]
 
 
-def test_runs_that_show_all_claims_let_all_hold():
+def test_all_claims_hold_for_runs_that_support_them():
     assert verdicts(study(as_claimed)) == ["holds"] * 6
 
 
@@ -89,23 +89,23 @@ def test_runs_that_show_all_claims_let_all_hold():
         (6, lambda variant, seed: made_up(num_wrong=5 + round((8 + seed) * variant.train_fraction))),
     ],
 )
-def test_runs_that_show_the_contrary_refute_a_claim(claim, contrary):
+def test_claim_does_not_hold_for_runs_that_contradict_it(claim, contrary):
     assert verdicts(study(contrary))[claim - 1] == "does not hold"
 
 
-def test_of_one_seed_nothing_is_decided_that_seeds_could_change():
+def test_one_seed_decides_nothing_that_varies_between_seeds():
     decided = verdicts(study(as_claimed, seeds=1))
     assert [decided[i] for i in (0, 1, 2, 3, 5)] == ["undecided"] * 5
 
 
-def test_runs_that_early_stopping_never_ended_say_nothing_about_it():
+def test_claim_about_early_stopping_is_undecided_if_it_ended_no_run():
     records = study(lambda variant, seed: made_up(num_wrong=5 + seed, extra=0))
     claim = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[3]
     assert claim["verdict"] == "undecided"
     assert "early stopping ended none of the runs" in [part["test"] for part in claim["evidence"]]
 
 
-def test_each_verdict_comes_with_its_figures():
+def test_each_verdict_has_evidence():
     records = study(as_claimed)
     for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")}):
         assert claim["evidence"]

@@ -3,7 +3,7 @@ from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant, plan
 from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
 
 
-def test_a_run_that_several_questions_ask_for_is_planned_once():
+def test_run_that_several_tables_need_is_planned_once():
     runs = plan([0, 1, 2, 3, 4])
     assert len(runs) == len(set(runs))
     for model in MODELS:
@@ -19,19 +19,19 @@ def test_a_run_that_several_questions_ask_for_is_planned_once():
             assert seeds[Variant(model, choice=choice)] == [0]
 
 
-def test_runs_have_names_of_their_own_that_a_folder_can_have():
+def test_run_names_are_unique_and_valid_directory_names():
     names = [run.name for run in plan([0, 1])]
     assert len(set(names)) == len(names)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for name in names)
 
 
-def test_every_planned_run_is_one_that_the_command_line_takes():
+def test_overrides_of_every_planned_run_are_valid():
     for variant in {run.variant for run in plan([0])}:
         for size in ("full", "quick"):
             check([*variant.overrides(0, size), "data=synthetic"])
 
 
-def test_smaller_training_sets_take_as_many_steps():
+def test_smaller_training_sets_take_the_same_number_of_steps():
     half = Variant("cnn", train_fraction=0.5).overrides(0, "full")
     assert {"data.train_fraction=0.5", "data.batch_size=256"} <= set(half)
 

@@ -26,7 +26,7 @@ from fmnist_lightning.training.job import Jobs, finish_sweep
 def main() -> None:
     """Runs the command; exits with 0 only if every run was completed."""
     ignore_foreign_ranks()
-    if hasattr(signal, "SIGUSR1"):  # with which a cluster warns of SIGTERM; Python's own exit status is another
+    if hasattr(signal, "SIGUSR1"):  # a cluster's warning before SIGTERM; Python's own exit status differs
         signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(EXIT_SIGTERM))
     arguments = get_args_parser().parse_intermixed_args()
     jobs, num_unfinished = Jobs(), 0
@@ -42,28 +42,24 @@ def main() -> None:
             if full_traceback():
                 raise
             sys.exit(f"error: {format_error(error)}")
-        # Lightning starts the other processes of a run with this process's sys.argv: they must resume the same run
+        # Lightning starts the other processes of a run from sys.argv, and they have to use the same directory
         flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
         sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
         try:
             run_jobs()
         finally:
             if launch.multirun and not arguments.cfg:
-                num_unfinished = finish_sweep(launch.sweep_dir, _config_options(arguments))
+                num_unfinished = finish_sweep(launch.sweep_dir, launch.config_options(arguments.multirun))
     if jobs.failed or num_unfinished:
         sys.exit(1)
 
 
 def validate(arguments: Namespace) -> Launch:
-    """Validates the command line and the directories that it names.
-
-    Raises:
-        ValueError, HydraException, OmegaConfBaseException: what is wrong.
-    """
+    """Validates the command line and the directories that it names; raises ValueError or an error of Hydra's."""
     if arguments.config_path:
         raise ValueError("--config-path: conf/ is always searched; add your own config files with --config-dir DIR")
-    name = arguments.config_name or CONFIG_NAME
-    launch = check(arguments.overrides, arguments.multirun, arguments.config_dir, not arguments.cfg, name)
+    config_name = arguments.config_name or CONFIG_NAME
+    launch = check(arguments.overrides, arguments.multirun, arguments.config_dir, not arguments.cfg, config_name)
     if not arguments.cfg:
         with launch.composer:
             check_folder(launch)
@@ -75,14 +71,6 @@ def _hydra_overrides(launch: Launch, lock: ExitStack) -> list[str]:
         return launch.multirun_overrides()
     with launch.composer:
         return lock_resumed_run(launch, lock)
-
-
-def _config_options(arguments: Namespace) -> list[str]:
-    """The options with which the command of a single run finds the config files of a sweep."""
-    options = [("--config-dir", arguments.config_dir), ("--config-name", arguments.config_name)]
-    typed = [word for option, value in options if value for word in (option, value)]
-    typed += [override for override in arguments.overrides if override.startswith("hydra.searchpath=")]
-    return typed if arguments.multirun else [*typed, "hydra.mode=RUN"]  # a config file asks for a multirun
 
 
 if __name__ == "__main__":

@@ -91,29 +91,3 @@ def _parse(key: str, text: str, constraint: Constraint | None) -> Any:
     if not constraint.is_valid(value):
         raise ValueError(f"{key}={text}: must be {constraint.allowed}")
     return value
-
-
-def read_arguments(arguments: list[str], defaults: dict[str, str | None]) -> dict[str, str | None]:
-    """Reads KEY=VALUE arguments of a command that composes no configuration.
-
-    Args:
-        arguments: as typed; an option such as --config-dir also takes its value as the next argument.
-        defaults: the keys that there are, with their values if none is typed.
-
-    Raises:
-        ValueError: an argument without "=", or an unknown key.
-    """
-    values = dict(defaults)
-    rest = iter(arguments)
-    for argument in rest:
-        if argument.startswith("--") and argument in defaults:
-            argument = f"{argument}={next(rest, '')}"
-        key, equals, value = argument.partition("=")
-        if key not in defaults or not equals:
-            near = difflib.get_close_matches(key, defaults, n=1)
-            hint = f"; did you mean {near[0]}={value}?" if near else "."
-            raise ValueError(
-                f"{argument}: no such argument{hint} Allowed are {', '.join(f'{k}=...' for k in defaults)}"
-            )
-        values[key] = value
-    return values

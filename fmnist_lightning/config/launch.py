@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from fmnist_lightning.config.compose import Composer
+from fmnist_lightning.config.compose import CONFIG_NAME, Composer
 from fmnist_lightning.config.overrides import is_group, parse_override, quote
 
 
@@ -56,3 +56,15 @@ class Launch:
             # Hydra composes all jobs of a batch before it launches the first, and this launcher runs one at a time
             overrides.append("hydra.sweeper.max_batch_size=1")
         return overrides
+
+    def config_options(self, multirun_flag: bool) -> list[str]:
+        """The options with which the command of a single job finds the same config files.
+
+        Args:
+            multirun_flag: whether -m was typed; otherwise a config file sets hydra.mode.
+        """
+        named = self.composer.config_name != CONFIG_NAME
+        options = ["--config-dir", self.composer.config_dir] if self.composer.config_dir else []
+        options += ["--config-name", self.composer.config_name] if named else []
+        options += [typed for typed in self.overrides if typed.startswith("hydra.searchpath=")]
+        return options if multirun_flag else [*options, "hydra.mode=RUN"]

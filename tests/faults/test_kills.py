@@ -100,7 +100,7 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
     elif damage == "empty":
         content.clear()
     path.write_bytes(content)
-    if damage == "gone":
+    if damage == "missing":
         path.unlink()
     if damage == "other sum":
         checksum_path(path).write_bytes(b"\xff\xfe\0")
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
         assert_same_result(run, expected)
 
 
-@pytest.mark.parametrize("damage", ["flipped", "gone"])
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
 def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, undisturbed_ann, serve, tmp_path):
     typed, _, _ = undisturbed_ann
     spoils = [*typed, "optimizer=sgd", "optimizer.lr=2"]  # the first epoch has the lowest validation loss
@@ -125,11 +125,11 @@ def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, 
     content = bytearray(run.best_checkpoint.read_bytes())
     content[1000] ^= 1
     run.best_checkpoint.write_bytes(content)
-    if damage == "gone":
+    if damage == "missing":
         run.best_checkpoint.unlink()
     again = serve(tmp_path / "other", "resume=run", "trainer.max_epochs=4")
     assert again.status == 0, again.output
-    assert f"{run.best_checkpoint} is {'gone' if damage == 'gone' else 'damaged'}" in again.output
+    assert f"{run.best_checkpoint} is {'missing' if damage == 'missing' else 'damaged'}" in again.output
     assert "restarting from scratch" in again.output
     assert_same_result(run, expected)
 

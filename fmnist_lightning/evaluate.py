@@ -4,11 +4,11 @@ A run with the user's own code takes the --config-dir DIR with which it was trai
 Writes nothing. Exits with 1 if the scores differ from the run's summary.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_lightning.config.arguments import argument, parse_arguments
-from fmnist_lightning.config.config_files import add_to_path
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.errors import run_command
 from fmnist_lightning.config.schema import SCHEMA
@@ -25,7 +25,7 @@ def main() -> None:
 
 @dataclass
 class Arguments:
-    """What may be typed."""
+    """The arguments of the command."""
 
     run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
     data_root: str | None = argument("data.root=DIR", None)
@@ -34,13 +34,7 @@ class Arguments:
 
 
 def evaluate(argv: list[str]) -> int:
-    """Scores a run again.
-
-    Args:
-        argv: run=DIR, and what may differ on this machine: data.root=DIR, accelerator=NAME, --config-dir DIR.
-
-    Returns:
-        0 if validation and test scores agree with the summary, else 1.
+    """Scores a run again; 0 if validation and test scores agree with its summary, else 1.
 
     Raises:
         ValueError: an unknown argument, a directory without a run, a run without scores, or other images than its own.
@@ -55,15 +49,15 @@ def evaluate(argv: list[str]) -> int:
     if folders and not folders[0].is_dir():
         raise ValueError(f"--config-dir={given.config_dir}: no such directory")
     cfg = run.read_config(folders=folders)
-    add_to_path(folders)
 
     from hydra.utils import instantiate
     from rich.console import Console
 
     from fmnist_lightning.evaluation.terminal import print_scores
-    from fmnist_lightning.inference.predictor import choose_device, load_best
+    from fmnist_lightning.inference import load_run
     from fmnist_lightning.training.scoring import score_splits
 
+    predictor = load_run(run.folder, folders, given.accelerator, summary["precision"])
     # the data source that the run used, also if its config says auto
     root = given.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
@@ -71,17 +65,13 @@ def evaluate(argv: list[str]) -> int:
     for fingerprint in ("data_sha256", "split_sha256"):
         if data.dataset_info[fingerprint] != summary[fingerprint]:
             raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
-    predictor = load_best(run, cfg, choose_device(given.accelerator), summary["precision"])
     scores, _ = score_splits(predictor, data)
     print_scores(scores["test"], data.class_names, Console(highlight=False))
-    differences = {
-        f"{stage} {name}": (scores[stage][name], summary[stage][name])
-        for stage in ("val", "test")
-        for name in ("loss", "accuracy")
-    }
-    for name, (again, before) in differences.items():
-        print(f"{name:>13} {again:.4f}, in summary.json {before:.4f}")
-    agrees = all(abs(again - before) <= TOLERANCE for again, before in differences.values())
+    agrees = True
+    for stage, name in itertools.product(("val", "test"), ("loss", "accuracy")):
+        score, expected = scores[stage][name], summary[stage][name]
+        print(f"{stage + ' ' + name:>13} {score:.4f}, in summary.json {expected:.4f}")
+        agrees = agrees and abs(score - expected) <= TOLERANCE
     print("agrees with its summary" if agrees else "DOES NOT AGREE with its summary")
     print(f"run: {run.folder}")
     return 0 if agrees else 1

@@ -190,7 +190,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
         if getattr(report, "when", None) == "call" and not report.skipped:
             name = report.nodeid.partition("::test_")[2].partition("[")[0].replace("_", " ")
             table[name] += [recovered for _, recovered in report.user_properties] or [report.passed]
-    terminalreporter.write_line("| what holds | faults injected | recovered | lost |\n|---|---|---|---|")
+    terminalreporter.write_line("| behaviour | faults injected | recovered | lost |\n|---|---|---|---|")
     for name, outcomes in sorted(table.items()):
         lost = outcomes.count(False)
         terminalreporter.write_line(f"| {name} | {len(outcomes)} | {len(outcomes) - lost} | {lost} |")

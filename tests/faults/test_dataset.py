@@ -33,7 +33,7 @@ def damages(content: bytes, other: bytes, shape: tuple[int, ...]) -> dict[str, b
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_damaged_archive_is_refused_by_name_or_fetched_again(name, mirror, tmp_path, recovers):
+def test_damaged_archive_is_named_or_downloaded_again(name, mirror, tmp_path, recovers):
     root = tmp_path / "data"
     good = archives.load(root, [str(mirror)])
     path = root / "FashionMNIST" / "raw" / name
@@ -50,7 +50,7 @@ def test_a_damaged_archive_is_refused_by_name_or_fetched_again(name, mirror, tmp
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_file_in_an_archives_place_is_refused_by_name_or_replaced(name, mirror, tmp_path):
+def test_non_file_in_place_of_an_archive_is_named_or_replaced(name, mirror, tmp_path):
     root = tmp_path / "data"
     good = archives.load(root, [str(mirror)])
     path = root / "FashionMNIST" / "raw" / name
@@ -75,7 +75,7 @@ def test_what_is_no_file_in_an_archives_place_is_refused_by_name_or_replaced(nam
             path.unlink()
 
 
-def test_an_archive_that_cannot_be_read_is_refused_by_name_or_fetched_again(mirror, tmp_path, monkeypatch):
+def test_unreadable_archive_is_named_or_downloaded_again(mirror, tmp_path, monkeypatch):
     root = tmp_path / "data"
     archives.load(root, [str(mirror)])
     path = root / "FashionMNIST" / "raw" / NAMES[1]
@@ -113,7 +113,7 @@ LIES = {
 }
 
 
-def test_an_archive_whose_inside_lies_is_refused_by_name(mirror, monkeypatch, recovers):
+def test_archive_with_inconsistent_content_is_rejected_and_named(mirror, monkeypatch, recovers):
     for start, contents in LIES.items():
         name = next(name for name in NAMES if name.startswith(start))
         kept = (mirror / name).read_bytes()
@@ -137,7 +137,7 @@ def test_an_archive_whose_inside_lies_is_refused_by_name(mirror, monkeypatch, re
         monkeypatch.setitem(archives.PUBLISHED_MD5, name, hashlib.md5(kept).hexdigest())
 
 
-def test_a_gzip_bomb_is_not_unpacked_and_a_giant_not_read(mirror, monkeypatch):
+def test_gzip_bomb_is_not_unpacked_and_a_huge_file_not_read(mirror, monkeypatch):
     bomb = gzip.compress(bytes(300 * 2**20))
     (mirror / NAMES[0]).write_bytes(bomb)
     monkeypatch.setitem(archives.PUBLISHED_MD5, NAMES[0], hashlib.md5(bomb).hexdigest())
@@ -152,7 +152,7 @@ def test_a_gzip_bomb_is_not_unpacked_and_a_giant_not_read(mirror, monkeypatch):
     tracemalloc.stop()
 
 
-def test_a_full_disk_is_told_by_its_path_and_leaves_no_part_of_an_archive(mirror, tmp_path):
+def test_full_disk_error_names_the_path_and_leaves_no_partial_archive(mirror, tmp_path):
     program = (
         "import json, resource, sys\n"
         "from fmnist_lightning.data import archives\n"
@@ -169,7 +169,7 @@ def test_a_full_disk_is_told_by_its_path_and_leaves_no_part_of_an_archive(mirror
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux limits what a process may address")
-def test_too_little_memory_is_one_line_that_says_for_what(mirror, tmp_path):
+def test_too_little_memory_is_a_one_line_error_that_names_what_needs_it(mirror, tmp_path):
     giant = tmp_path / "giant"
     giant.mkdir()
     with (giant / NAMES[0]).open("wb") as file:
@@ -220,7 +220,7 @@ RUDE = {
 
 
 @pytest.mark.parametrize("rude", RUDE, indirect=True)
-def test_a_rude_servers_reason_is_on_the_one_line(rude, mirror, tmp_path, request):
+def test_server_error_is_in_the_one_line_error(rude, mirror, tmp_path, request):
     reason = RUDE[request.node.callspec.params["rude"]]
     with pytest.raises(
         archives.UnreachableError, match=f"{rude}: .*{reason}.*; {tmp_path}/nothing: .*No such file"
@@ -260,7 +260,7 @@ def dripping(head: bytes, body: bytes, step: int, seconds: float):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",  # the size of a chunk without an end
     ],
 )
-def test_a_trickle_is_given_up_wherever_it_trickles(head, mirror, tmp_path, monkeypatch):
+def test_too_slow_download_is_aborted_in_any_part_of_the_response(head, mirror, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "GRACE", 0.5)
     started = time.monotonic()
     with dripping(head, 400 * b"x", 1, 0.05) as slow:
@@ -270,7 +270,7 @@ def test_a_trickle_is_given_up_wherever_it_trickles(head, mirror, tmp_path, monk
             archives.load(tmp_path / "data", [slow])
 
 
-def test_a_slow_line_is_waited_for(mirror, monkeypatch):
+def test_slow_connection_is_waited_for(mirror, monkeypatch):
     monkeypatch.setattr(download, "GRACE", 0.3)
     content = (mirror / NAMES[0]).read_bytes()
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
@@ -278,7 +278,7 @@ def test_a_slow_line_is_waited_for(mirror, monkeypatch):
         assert download.download(slow, NAMES[0], archives.MAX_ARCHIVE_BYTES) == content
 
 
-def test_a_pipe_in_a_mirrors_folder_is_not_waited_for(mirror, tmp_path):
+def test_pipe_in_a_mirror_is_not_waited_for(mirror, tmp_path):
     pipes = tmp_path / "pipes"
     pipes.mkdir()
     for name in NAMES:
@@ -287,18 +287,18 @@ def test_a_pipe_in_a_mirrors_folder_is_not_waited_for(mirror, tmp_path):
 
 
 @pytest.mark.parametrize("rude", RUDE, indirect=True)
-def test_a_server_that_speaks_bad_http_is_passed_over(rude, mirror, tmp_path):
+def test_server_with_invalid_http_is_skipped(rude, mirror, tmp_path):
     mirrors = [rude, "http://127.0.0.1:1", "http://no such host/", str(mirror)]
     assert archives.load(tmp_path / "data", mirrors)[0].shape == (40, 28, 28)
 
 
-def test_a_file_larger_than_any_archive_is_not_read_to_its_end(mirror, tmp_path, monkeypatch):
+def test_file_larger_than_any_archive_is_not_read_to_its_end(mirror, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 1000)
     with pytest.raises(archives.UnreachableError, match="more than 1000 bytes"):
         archives.load(tmp_path / "data", [str(mirror)])
 
 
-def test_eight_processes_at_once_all_succeed_and_fetch_once(server, tmp_path):
+def test_eight_concurrent_processes_succeed_and_download_once(server, tmp_path):
     program = (
         "import json, os, sys\n"
         "from fmnist_lightning.data import archives\n"

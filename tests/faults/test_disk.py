@@ -24,9 +24,7 @@ def stop_in_training(serve, folder: Path, typed: list[str]) -> None:
     assert len(Run(folder / "run").read_metrics()) == 1
 
 
-def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_goes_on(
-    undisturbed_ann, serve, empty, recovers
-):
+def test_full_disk_error_names_the_path_and_the_run_resumes(undisturbed_ann, serve, empty, recovers):
     typed, expected, _ = undisturbed_ann
     told = set()
     for size in SIZES:
@@ -50,7 +48,7 @@ def test_a_full_disk_is_told_by_the_path_that_could_not_be_written_and_the_run_g
     assert told == {"run", "last.ckpt", "report.html"}
 
 
-def test_a_full_disk_under_tensorboard_is_one_line(undisturbed_ann, serve, empty, tmp_path, recovers):
+def test_full_disk_in_tensorboard_is_a_one_line_error(undisturbed_ann, serve, empty, tmp_path, recovers):
     typed, _, _ = undisturbed_ann
     more = ["~callbacks.early_stopping", "callbacks.epoch_metrics.histograms=true", "trainer.max_epochs=60"]
     full = serve(empty(), *typed, *more, largest_file=190_000)  # its file alone grows beyond
@@ -61,7 +59,7 @@ def test_a_full_disk_under_tensorboard_is_one_line(undisturbed_ann, serve, empty
         assert "Traceback" not in full.output
 
 
-def test_a_folder_removed_under_a_run_is_one_line(undisturbed_ann, data_root, tmp_path):
+def test_directory_removed_during_a_run_is_a_one_line_error(undisturbed_ann, data_root, tmp_path):
     typed, _, _ = undisturbed_ann
     endless = [typed_ for typed_ in typed if "max_epochs" not in typed_]
     arguments = [*endless, "trainer.max_epochs=100000", "~callbacks.early_stopping"]
@@ -89,7 +87,7 @@ def test_a_folder_removed_under_a_run_is_one_line(undisturbed_ann, data_root, tm
     assert len(Run(tmp_path / "elsewhere").read_metrics()) >= 2
 
 
-def test_a_log_that_is_gone_ends_no_run(undisturbed_ann, serve, empty):
+def test_missing_log_file_does_not_end_a_run(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     stop_in_training(serve, folder, typed)
@@ -100,7 +98,7 @@ def test_a_log_that_is_gone_ends_no_run(undisturbed_ann, serve, empty):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux has a folder where nobody may write")
-def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_done(undisturbed_ann, serve, empty):
+def test_read_only_directory_is_rejected_before_anything_is_done(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
     answer = serve(empty(), *typed[:-1], "hydra.run.dir=/proc/run")
     assert answer.status == 1
@@ -108,9 +106,7 @@ def test_a_folder_without_the_right_to_write_is_refused_before_anything_is_done(
     assert line.startswith("error: hydra.run.dir=/proc/run: cannot write there")
 
 
-def test_eight_runs_at_once_on_one_data_and_one_outputs_folder_do_not_disturb_each_other(
-    undisturbed_ann, serve, tmp_path
-):
+def test_eight_concurrent_runs_do_not_affect_each_other(undisturbed_ann, serve, tmp_path):
     typed, expected, _ = undisturbed_ann
     own = [typed_ for typed_ in typed if not typed_.startswith(("hydra.run.dir", "data.root"))]
     answer = serve(tmp_path, *own, "data.root=data", copies=8)
@@ -121,7 +117,7 @@ def test_eight_runs_at_once_on_one_data_and_one_outputs_folder_do_not_disturb_ea
         assert_same_result(Run(folder), expected)
 
 
-def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
+def test_two_processes_cannot_resume_one_run(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     stop_in_training(serve, folder, typed)
@@ -133,7 +129,7 @@ def test_two_at_once_cannot_go_on_with_one_run(undisturbed_ann, serve, empty):
     assert_same_result(Run(folder / "run"), expected)
 
 
-def test_a_clock_that_was_set_back_loses_nothing(undisturbed_ann, serve, empty):
+def test_clock_set_back_loses_nothing(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     stop_in_training(serve, folder, typed)
@@ -149,7 +145,7 @@ def test_a_clock_that_was_set_back_loses_nothing(undisturbed_ann, serve, empty):
     assert_same_result(Run(folder / "run"), expected)
 
 
-def test_out_of_memory_is_one_line(undisturbed_ann, tmp_path, data_root):
+def test_out_of_memory_is_a_one_line_error(undisturbed_ann, tmp_path, data_root):
     typed, _, _ = undisturbed_ann
     program = (
         "import resource, sys\n"
@@ -169,7 +165,7 @@ def test_out_of_memory_is_one_line(undisturbed_ann, tmp_path, data_root):
     shutil.rmtree(tmp_path / "run")
 
 
-def test_a_damaged_table_of_epochs_is_made_again_from_the_checkpoint(undisturbed_ann, serve, empty):
+def test_damaged_metrics_csv_is_restored_from_the_checkpoint(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     stop_in_training(serve, folder, typed)

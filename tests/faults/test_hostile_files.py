@@ -85,7 +85,7 @@ def spoiled(run: Run, canary: Path) -> dict[str, Callable[[], bytes]]:
     }
 
 
-def test_a_hostile_checkpoint_is_one_line_and_its_code_never_runs(victim, serve, tmp_path, recovers):
+def test_hostile_checkpoint_is_a_one_line_error_and_runs_no_code(victim, serve, tmp_path, recovers):
     canary = tmp_path / "canary"
     for what, content in spoiled(victim, canary).items():
         victim.best_checkpoint.write_bytes(content())
@@ -101,7 +101,7 @@ def test_a_hostile_checkpoint_is_one_line_and_its_code_never_runs(victim, serve,
             assert not canary.exists(), what
 
 
-def test_names_of_classes_in_hyper_parameters_are_never_followed(victim, serve, tmp_path):
+def test_class_names_in_hyperparameters_are_never_imported(victim, serve, tmp_path):
     canary = tmp_path / "canary"  # CVE-2026-58659: Lightning before 2.6.6 imported and called what stands there
     for path in (victim.best_checkpoint, victim.last_checkpoint):
         checkpoint = torch.load(path, weights_only=True)
@@ -115,7 +115,7 @@ def test_names_of_classes_in_hyper_parameters_are_never_followed(victim, serve, 
     assert not canary.exists()
 
 
-def test_a_checkpoint_that_names_another_folder_writes_and_removes_nothing_there(victim, serve, tmp_path):
+def test_checkpoint_that_names_another_directory_changes_nothing_there(victim, serve, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "best.ckpt").write_text("precious")
@@ -150,7 +150,7 @@ HOSTILE_STATES = {
 
 
 @pytest.mark.parametrize("what", HOSTILE_STATES)
-def test_a_checkpoint_that_lacks_what_a_run_goes_on_from_is_one_line(what, victim, serve, tmp_path):
+def test_checkpoint_without_training_state_is_a_one_line_error(what, victim, serve, tmp_path):
     checkpoint = torch.load(victim.last_checkpoint, weights_only=True)
     torch.save(checkpoint | HOSTILE_STATES[what], victim.last_checkpoint)
     answer = serve(tmp_path, "resume=run", "trainer.max_epochs=5")
@@ -161,7 +161,7 @@ def test_a_checkpoint_that_lacks_what_a_run_goes_on_from_is_one_line(what, victi
 
 
 @pytest.mark.parametrize("linked", ["checkpoints", "fmnist.log", "report/loss.png"])
-def test_a_run_goes_on_in_its_own_folder_only(linked, victim, serve, tmp_path):
+def test_run_resumes_in_its_own_directory_only(linked, victim, serve, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     inside = victim.folder / linked
     inside.rename(elsewhere)
@@ -173,7 +173,7 @@ def test_a_run_goes_on_in_its_own_folder_only(linked, victim, serve, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "typed"), [("a${b}", "a\\${b}"), ("a\\b", "a\\b"), ("a\\", "a\\\\")])
-def test_a_folder_whose_name_hydra_would_read_as_its_own_is_refused(name, typed, victim, serve, tmp_path):
+def test_directory_name_that_hydra_would_interpret_is_rejected(name, typed, victim, serve, tmp_path):
     victim.folder.rename(tmp_path / name)
     answer = serve(tmp_path, f"resume='{typed}'")
     assert answer.status == 1
@@ -182,7 +182,7 @@ def test_a_folder_whose_name_hydra_would_read_as_its_own_is_refused(name, typed,
 
 
 @pytest.mark.parametrize("resume", ["http://127.0.0.1:1/last.ckpt", "https://example.com/run"])
-def test_a_url_is_no_run(resume, serve, tmp_path):
+def test_url_is_rejected_as_a_run_directory(resume, serve, tmp_path):
     answer = serve(tmp_path, f"resume='{resume}'")
     assert answer.status == 1
     assert "no run" in answer.output
@@ -219,7 +219,7 @@ UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
 
 
 @pytest.mark.parametrize("hostile", HOSTILE_CONFIGS | UNFIT_TO_GO_ON)
-def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, victim, serve, tmp_path):
+def test_hostile_config_is_rejected_before_anything_of_it_is_used(hostile, victim, serve, tmp_path):
     key, _, value = hostile.partition("=")
     config = OmegaConf.load(victim.config_file)
     OmegaConf.update(config, key, {"null": None}.get(value, int(value) if value.isdecimal() else value), force_add=True)
@@ -235,7 +235,7 @@ def test_a_hostile_config_is_refused_before_anything_of_it_is_used(hostile, vict
             evaluate([f"run={victim.folder}", "accelerator=cpu"])
 
 
-def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
+def test_huge_file_or_pipe_is_a_one_line_error_and_not_read(victim):
     arguments = [f"run={victim.folder}", "accelerator=cpu"]
     sums = checksum_path(victim.best_checkpoint)
     sums.touch()
@@ -271,7 +271,7 @@ def test_a_giant_or_a_pipe_in_place_of_a_file_is_one_line_and_not_read(victim):
         "\x00",
     ],
 )
-def test_a_broken_config_or_summary_is_one_line(content, victim, serve, tmp_path):
+def test_broken_config_or_summary_is_a_one_line_error(content, victim, serve, tmp_path):
     for path in (victim.config_file, victim.summary_json):
         kept = path.read_bytes()
         path.write_text(content)
@@ -282,7 +282,7 @@ def test_a_broken_config_or_summary_is_one_line(content, victim, serve, tmp_path
     assert not (tmp_path / "canary").exists()
 
 
-def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
+def test_sweep_tolerates_untrusted_summaries(victim, tmp_path):
     from fmnist_lightning.runs.sweep import Sweep
 
     done = {"status": "completed", "overrides": []}
@@ -314,7 +314,7 @@ def test_a_sweep_tolerates_summaries_from_elsewhere(victim, tmp_path):
     assert "&lt;script&gt;" in table
 
 
-def test_a_sweeps_own_files_from_elsewhere_are_told_and_run_nothing(victim, serve, command, tmp_path):
+def test_untrusted_sweep_files_are_reported_and_run_nothing(victim, serve, command, tmp_path):
     overrides = victim.read_summary()["overrides"]
     sweep = ["-m", "hydra.sweep.dir=sweep", *[typed for typed in overrides if not typed.startswith("hydra.")]]
     folder = tmp_path / "sweep"

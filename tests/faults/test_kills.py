@@ -47,7 +47,7 @@ def test_run_killed_at_any_file_operation_resumes_bit_identically(part, undistur
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_a_clusters_signal_leaves_a_checkpoint_and_says_that_the_run_was_interrupted(
+def test_cluster_signal_saves_a_checkpoint_and_marks_the_run_interrupted(
     name, serve, data_root, undisturbed, empty, recovers
 ):
     typed, expected, _ = undisturbed
@@ -86,7 +86,7 @@ def test_second_ctrl_c_terminates_at_once_and_the_run_resumes(undisturbed_ann, s
 
 @pytest.mark.parametrize("name", ["best.ckpt", "last.ckpt"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "gone", "other sum"])
-def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed_ann, serve, empty, recovers):
+def test_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, undisturbed_ann, serve, empty, recovers):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=3")
@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_is_reported_and_an_older_one_used(name, damage, un
 
 
 @pytest.mark.parametrize("damage", ["flipped", "missing"])
-def test_without_the_best_epoch_of_an_earlier_time_the_run_begins_again(damage, undisturbed_ann, serve, tmp_path):
+def test_run_without_its_best_checkpoint_restarts_from_scratch(damage, undisturbed_ann, serve, tmp_path):
     typed, _, _ = undisturbed_ann
     spoils = [*typed, "optimizer=sgd", "optimizer.lr=2"]  # the first epoch has the lowest validation loss
     for name in ("expected", "other"):
@@ -160,7 +160,7 @@ def test_two_processes_resume_together_bit_identically(undisturbed_ann, serve, t
     assert_same_result(stopped, Run(tmp_path / "expected"))
 
 
-def test_auto_leaves_another_configurations_run_alone(undisturbed_ann, serve, empty):
+def test_resume_auto_ignores_runs_of_other_configurations(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
@@ -172,7 +172,7 @@ def test_auto_leaves_another_configurations_run_alone(undisturbed_ann, serve, em
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == files
 
 
-def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturbed_one(undisturbed_ann, serve, empty):
+def test_run_resumed_for_more_epochs_is_identical_to_an_uninterrupted_one(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
@@ -199,7 +199,7 @@ def test_a_run_resumed_at_the_end_of_an_epoch_and_for_longer_equals_an_undisturb
     assert_same_result(run, expected)
 
 
-def test_a_run_goes_on_by_whatever_name_leads_to_its_folder_and_once_at_a_time(undisturbed_ann, serve, empty):
+def test_run_resumes_by_any_path_to_its_directory_and_once_at_a_time(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
@@ -218,7 +218,7 @@ def test_a_run_goes_on_by_whatever_name_leads_to_its_folder_and_once_at_a_time(u
     assert_same_result(Run(folder / "run"), expected)
 
 
-def test_a_run_keeps_where_its_first_part_came_from(undisturbed_ann, serve, empty):
+def test_resumed_run_keeps_the_provenance_of_its_first_part(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")
@@ -232,7 +232,7 @@ def test_a_run_keeps_where_its_first_part_came_from(undisturbed_ann, serve, empt
     assert {name: summary["resumed"][0][name] for name in elsewhere} == {name: now[name] for name in elsewhere}
 
 
-def test_auto_compares_resolved_values_and_rejects_those_of_the_clock(undisturbed_ann, serve, empty):
+def test_resume_auto_compares_resolved_values_and_rejects_times(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
     folder = empty()
     from_shell = [*typed, "data.root=${oc.env:ROOT}", "trainer.max_epochs=1", "resume=auto"]
@@ -246,7 +246,7 @@ def test_auto_compares_resolved_values_and_rejects_those_of_the_clock(undisturbe
     assert line.startswith("error: resume=auto: data.root=${now:%S} has another value each time")
 
 
-def test_a_run_that_early_stopping_ended_stays_ended(serve, undisturbed_ann, empty):
+def test_run_that_early_stopping_ended_is_completed(serve, undisturbed_ann, empty):
     typed, _, _ = undisturbed_ann
     folder = empty()
     stops = ["optimizer.lr=0.5", "trainer.max_epochs=20", "callbacks.early_stopping.patience=1"]
@@ -261,7 +261,7 @@ def test_a_run_that_early_stopping_ended_stays_ended(serve, undisturbed_ann, emp
     assert run.read_summary()["status"] == "completed"
 
 
-def test_only_what_makes_no_other_run_may_change(undisturbed_ann, serve, empty):
+def test_resume_rejects_overrides_that_change_results(undisturbed_ann, serve, empty):
     typed, _, _ = undisturbed_ann
     folder = empty()
     serve(folder, *typed, "trainer.max_epochs=2")

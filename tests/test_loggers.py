@@ -128,7 +128,7 @@ def test_wandb_has_one_offline_run_with_each_epoch_once_scores_config_and_report
     assert resumed.read_summary()["logger_runs"]["wandb"] in file.name
 
 
-def test_failing_logger_is_asked_once_and_loses_nothing(resumed):
+def test_logger_is_disabled_after_its_first_error(resumed):
     assert (resumed.folder.parent / "asked").read_text() == "1 3 "  # once in each process
     assert resumed.read_summary()["status"] == "completed"
 

@@ -61,7 +61,7 @@ def test_all_options_are_known():
     assert len(OPTIONS) > 15
 
 
-def test_the_papers_experiments_are_the_studys_recipe(composed):
+def test_paper_experiments_have_the_papers_settings(composed):
     ann, cnn = (
         composed(f"experiment=paper_{model}", "data=synthetic", "trainer.max_epochs=25") for model in ("ann", "cnn")
     )
@@ -84,7 +84,7 @@ def test_every_precision_of_a_cpu_trains(precision, composed, tmp_path):
 
 
 @pytest.mark.parametrize("optimizer", [["optimizer=adam", "optimizer.lr=1e12"], ["optimizer=sgd", "optimizer.lr=1e30"]])
-def test_a_loss_that_diverges_ends_the_run_in_its_epoch_and_says_where_and_what_to_try(optimizer, composed, tmp_path):
+def test_diverged_loss_stops_the_run_with_step_and_advice(optimizer, composed, tmp_path):
     summary = run(composed, tmp_path, *optimizer)
     assert summary["status"] == Run(tmp_path).read_summary()["status"] == "failed"
     assert re.fullmatch(
@@ -103,7 +103,7 @@ def test_a_diverged_loss_names_its_optimizer_step_under_accumulation(batches, st
     assert f"at step {step}, in epoch 1" in summary["error"]
 
 
-def test_weights_that_the_last_step_of_an_epoch_spoils_are_never_the_best(composed, tmp_path, monkeypatch):
+def test_weights_made_non_finite_by_the_last_step_are_not_the_best(composed, tmp_path, monkeypatch):
     validation_step = ANN.validation_step
 
     def spoiled(self, batch, batch_idx):
@@ -163,7 +163,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("model", [["model=ann"], ["model=cnn", *SMALL]])
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(model, composed, tmp_path):
+def test_runs_are_bit_identical_for_the_same_seed_only(model, composed, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(composed(*model, f"seed={seed}", "data.augment=true"), tmp_path / name, [])
     a, b, c = (weights(tmp_path / name) for name in "abc")
@@ -201,7 +201,7 @@ def test_metrics_have_a_row_per_epoch_counted_from_one(composed, tmp_path):
     assert float(rows[0][-1]) == pytest.approx(0.01 / 25)  # one cycle warms up from there
 
 
-def test_a_run_that_fails_says_so_and_keeps_its_reason(composed, tmp_path):
+def test_failed_run_records_its_error(composed, tmp_path):
     # each pooling halves valid convolutions to nothing: only the constructor knows
     cfg = composed("model.filters=[4,4,4]", "model.kernel_size=5", "model.padding=valid")
     with pytest.raises(Exception, match="shrink to nothing"):
@@ -211,7 +211,7 @@ def test_a_run_that_fails_says_so_and_keeps_its_reason(composed, tmp_path):
     assert "shrink to nothing" in summary["error"]
 
 
-def test_a_run_is_never_written_over(composed, tmp_path):
+def test_existing_run_is_not_overwritten(composed, tmp_path):
     run(composed, tmp_path)
     before = (tmp_path / "summary.json").read_bytes()
     with pytest.raises(ValueError, match="already contains a run; not overwritten"):
@@ -230,7 +230,7 @@ def test_a_gpu_trains_tests_and_keeps_the_best_checkpoint(model, composed, tmp_p
     assert summary["test"]["accuracy"] > 0.2
 
 
-def test_ctrl_c_ends_a_run_even_where_a_library_swallows_interrupts(composed, tmp_path, monkeypatch):
+def test_ctrl_c_stops_a_run_even_if_a_library_swallows_interrupts(composed, tmp_path, monkeypatch):
     forward = ANN.forward
 
     def swallowing(self, images):
@@ -278,7 +278,7 @@ def test_error_after_training_and_after_a_signal_is_reported_as_that_error(error
     assert Run(tmp_path).read_summary()["status"] == "failed"
 
 
-def test_an_epoch_that_a_run_has_not_is_not_reported(composed, tmp_path, monkeypatch):
+def test_best_checkpoint_of_an_epoch_after_the_last_is_not_reported(composed, tmp_path, monkeypatch):
     short, long = (composed("model=ann", "model.hidden=[16]", f"trainer.max_epochs={n}") for n in (1, 3))
     train(short, tmp_path / "run", [])
     train(long, tmp_path / "long", [])
@@ -301,7 +301,7 @@ def test_an_epoch_that_a_run_has_not_is_not_reported(composed, tmp_path, monkeyp
     assert len({run.predictions_csv.read_bytes() for run in runs}) == 1
 
 
-def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
+def test_precision_auto_is_bfloat16_if_it_is_faster(composed, monkeypatch):
     def chosen(has_bfloat16, *overrides):
         monkeypatch.setattr(build, "has_fast_bfloat16", lambda accelerator: has_bfloat16)
         cfg = composed(*overrides)
@@ -315,7 +315,7 @@ def test_precision_auto_is_bfloat16_where_it_pays(composed, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux says there what its processor can do")
-def test_bfloat16_is_chosen_where_the_processor_says_that_it_has_it():
+def test_bfloat16_support_is_that_of_the_processor_flags():
     flags = Path("/proc/cpuinfo").read_text().split()
     assert hardware.has_fast_bfloat16("cpu") == ("amx_bf16" in flags or "avx512_bf16" in flags)
 

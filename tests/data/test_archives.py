@@ -13,7 +13,7 @@ from fmnist_lightning.data import FashionMNISTData, archives
 NAMES = list(archives.PUBLISHED_MD5)
 
 
-def test_archives_are_fetched_once_then_read_from_disk(server, tmp_path):
+def test_archives_are_downloaded_once_then_read_from_disk(server, tmp_path):
     root = tmp_path / "data"
     train_images, train_labels, test_images, test_labels = archives.load(root, [server.url])
     assert train_images.shape == (40, 28, 28)
@@ -38,13 +38,13 @@ def test_the_environments_mirror_comes_first(mirror, server, tmp_path, monkeypat
     assert not server.asked
 
 
-def test_archives_that_lie_in_the_root_itself_are_used_in_place(mirror):
+def test_archives_in_data_root_itself_are_used(mirror):
     before = sorted(mirror.iterdir())
     assert archives.load(mirror, [])[0].shape == (40, 28, 28)
     assert sorted(mirror.iterdir()) == before
 
 
-def test_a_mirror_with_other_files_is_passed_over(mirror, server, tmp_path):
+def test_mirror_with_other_files_is_skipped(mirror, server, tmp_path):
     login_page = tmp_path / "login"
     login_page.mkdir()
     for name in NAMES:
@@ -54,7 +54,7 @@ def test_a_mirror_with_other_files_is_passed_over(mirror, server, tmp_path):
     assert server.asked == dict.fromkeys(NAMES, 1)
 
 
-def test_nothing_in_reach_is_one_message_that_says_what_to_do(tmp_path, mirror):
+def test_error_without_any_source_names_the_alternatives(tmp_path, mirror):
     root, away = tmp_path / "data", tmp_path / "away"
     with pytest.raises(archives.UnreachableError) as error:
         archives.load(root, [str(away)])
@@ -63,7 +63,7 @@ def test_nothing_in_reach_is_one_message_that_says_what_to_do(tmp_path, mirror):
     assert "\n" not in str(error.value)
 
 
-def test_auto_draws_garments_only_where_the_dataset_is_out_of_reach(mirror, tmp_path, capsys, monkeypatch):
+def test_auto_uses_synthetic_images_only_if_the_dataset_is_unavailable(mirror, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 2**20)
     near = FashionMNISTData("auto", root=str(tmp_path / "near"), mirrors=[str(mirror)])
     near.setup()

@@ -25,12 +25,12 @@ def test_the_split_depends_on_its_own_seed_alone():
     assert not torch.equal(train, stratified_split(labels, 0.2, seed=1)[0])
 
 
-def test_a_class_too_small_to_split_is_refused():
+def test_class_too_small_to_split_is_rejected():
     with pytest.raises(ValueError, match="class 3 has 1 image"):
         stratified_split(torch.tensor([0, 0, 3]), 0.2, seed=0)
 
 
-def test_the_facts_tell_other_images_and_other_splits_apart(data_root):
+def test_dataset_info_distinguishes_images_and_splits(data_root):
     def facts(**changes):
         settings = {"source": "synthetic", "root": str(data_root), "num_train": 400, "num_test": 100} | changes
         data = FashionMNISTData(**settings)
@@ -79,7 +79,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order(0, 0) != order(4096, 0) != order(2**32 - 1, 0)
 
 
-def test_a_single_left_over_image_joins_the_batch_before_it():
+def test_single_remaining_image_joins_the_last_batch():
     def sizes(*arguments):
         indices = BatchIndices(*arguments)
         batches = list(indices)
@@ -96,7 +96,7 @@ def test_a_single_left_over_image_joins_the_batch_before_it():
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 7])
-def test_processes_share_the_images_out(world_size):
+def test_images_are_distributed_over_processes(world_size):
     shuffled = [list(BatchIndices(100, 8, 0, rank, world_size)) for rank in range(world_size)]
     assert len({len(batches) for batches in shuffled}) == 1  # equal numbers of steps
     seen = [index for batches in shuffled for index in torch.cat(batches).tolist()]
@@ -155,6 +155,6 @@ def test_only_training_batches_are_augmented(tiny):
         ("mirrors", "x"),
     ],
 )
-def test_bad_arguments_are_refused_by_their_overrides_name(argument, value):
+def test_invalid_arguments_are_rejected_by_override_name(argument, value):
     with pytest.raises(ValueError, match=rf"data\.{argument}="):
         FashionMNISTData(**{argument: value})

@@ -6,7 +6,7 @@ from fmnist_lightning.data import garments, synthetic
 from fmnist_lightning.training.run import train
 
 
-def test_garments_are_grey_images_of_ten_equal_classes():
+def test_synthetic_images_have_ten_balanced_classes():
     images, labels = garments.draw(100, seed=3)
     assert images.shape == (100, 28, 28)
     assert images.dtype == "uint8"
@@ -15,7 +15,7 @@ def test_garments_are_grey_images_of_ten_equal_classes():
     assert Image.fromarray(images[0]).mode == "L"
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not():
+def test_synthetic_images_are_a_function_of_the_seed():
     images, labels = garments.draw(30, seed=1)
     again, labels_again = garments.draw(30, seed=1)
     assert (images == again).all()
@@ -23,7 +23,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not():
     assert (images != garments.draw(30, seed=2)[0]).any()
 
 
-def test_garments_are_drawn_once_per_size_and_then_kept(tmp_path):
+def test_synthetic_images_are_drawn_once_per_size(tmp_path):
     first = synthetic.load(tmp_path, num_train=40, num_test=20)
     (kept,) = (tmp_path / "synthetic").glob("*.npz")
     written = kept.stat().st_mtime_ns
@@ -36,7 +36,7 @@ def test_garments_are_drawn_once_per_size_and_then_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "of another size", "not an archive"])
-def test_damaged_garments_are_drawn_again(damage, tmp_path):
+def test_damaged_cache_is_drawn_again(damage, tmp_path):
     good = synthetic.load(tmp_path, num_train=50, num_test=20)
     (kept,) = (tmp_path / "synthetic").glob("*.npz")
     if damage == "truncated":
@@ -51,13 +51,13 @@ def test_damaged_garments_are_drawn_again(damage, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(good, again, strict=True))
 
 
-def test_no_test_garment_is_a_training_garment(tmp_path):
+def test_synthetic_splits_are_disjoint(tmp_path):
     train_images, _, test_images, _ = synthetic.load(tmp_path, num_train=200, num_test=100)
     train = {image.numpy().tobytes() for image in train_images}
     assert not train & {image.numpy().tobytes() for image in test_images}
 
 
-def test_convolutions_tell_apart_what_positions_do_not(composed, tmp_path):
+def test_cnn_is_more_accurate_than_ann_on_synthetic_images(composed, tmp_path):
     larger = [
         "data.num_train=6000",
         "data.num_test=1000",

@@ -159,7 +159,7 @@ def test_the_report_is_the_contracts_files_and_one_self_contained_page(predictio
     )
 
 
-def test_the_page_says_when_the_images_are_drawn_or_the_run_was_interrupted(predictions, epochs):
+def test_report_names_synthetic_images_and_interruptions(predictions, epochs):
     plain = report(predictions, epochs)["report.html"]
     assert "NOT Fashion-MNIST" not in plain
     assert "interrupted" not in plain
@@ -170,7 +170,7 @@ def test_the_page_says_when_the_images_are_drawn_or_the_run_was_interrupted(pred
     assert "ANN on Fashion-MNIST" not in told
 
 
-def test_text_from_elsewhere_shows_as_text(predictions, epochs):
+def test_report_escapes_untrusted_text(predictions, epochs):
     page = report(predictions, epochs, overrides=["<script>alert(1)</script>"])["report.html"]
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -9,13 +9,13 @@ from fmnist_lightning.models.layers import Dropout
 from fmnist_lightning.training.build import ADVICE
 
 
-def test_the_anns_parameters_are_the_studys():
+def test_ann_has_the_papers_parameter_count():
     assert ANN(batch_norm=False).num_parameters == 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10 == 109_386
     assert ANN().num_parameters == 109_578
     assert ANN(hidden=()).num_parameters == 7_850
 
 
-def test_the_cnns_parameters_are_those_of_its_docstring():
+def test_cnn_has_the_documented_parameter_count():
     assert CNN().num_parameters == 421_866
     assert CNN(batch_norm=False).num_parameters == 421_642
     assert CNN(head=()).num_parameters == 288 + 18_432 + 192 + 3136 * 10 + 10
@@ -37,7 +37,7 @@ def test_the_cnns_parameters_are_those_of_its_docstring():
         CNN(filters=(4, 8, 8), kernel_size=3, padding="valid"),
     ],
 )
-def test_images_become_one_row_of_logits_each(model):
+def test_models_return_one_row_of_logits_per_image(model):
     assert model.eval()(torch.randn(3, 1, 28, 28)).shape == (3, 10)
 
 
@@ -45,7 +45,7 @@ def kinds(model: nn.Module) -> list[str]:
     return [type(layer).__name__ for layer in model.network]
 
 
-def test_the_layers_are_the_studys():
+def test_layers_are_those_of_the_paper():
     block = ["Linear", "ReLU", "Dropout"]
     assert kinds(ANN(batch_norm=False)) == ["Flatten", *block, *block, "Linear"]
     assert kinds(ANN())[1:5] == ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
@@ -54,7 +54,7 @@ def test_the_layers_are_the_studys():
     assert all(layer.p == 0.25 for model in (ANN(), CNN()) for layer in model.network if isinstance(layer, nn.Dropout))
 
 
-def test_pooling_before_relu_is_the_studys_relu_before_pooling():
+def test_pooling_before_relu_equals_relu_before_pooling():
     maps = torch.randn(2, 3, 28, 28, requires_grad=True)
     ours, studys = F.relu(F.max_pool2d(maps, 2)), F.max_pool2d(F.relu(maps), 2)
     assert torch.equal(ours, studys)
@@ -65,7 +65,7 @@ def test_pooling_before_relu_is_the_studys_relu_before_pooling():
 
 @pytest.mark.parametrize("rate", [0.25, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_our_dropout_is_torchs(rate, memory_format):
+def test_dropout_has_the_distribution_of_torch(rate, memory_format):
     torch.manual_seed(0)
     inputs = torch.rand(64, 16, 14, 14).add(0.5).to(memory_format=memory_format).requires_grad_()
     dropout, num_draws = Dropout(rate), 50
@@ -89,7 +89,7 @@ def test_our_dropout_is_torchs(rate, memory_format):
     assert dropout.state_dict() == nn.Dropout(rate).state_dict() == {}
 
 
-def test_our_dropout_keeps_shapes_types_and_rates_at_the_edges():
+def test_dropout_keeps_shapes_types_and_extreme_rates():
     torch.manual_seed(0)
     for shape in ((3,), (5, 7), (2, 3, 5, 7), (0, 4)):
         for dtype in (torch.float32, torch.bfloat16):
@@ -117,12 +117,12 @@ def test_our_dropout_keeps_shapes_types_and_rates_at_the_edges():
         (ANN, "batch_norm", "yes"),
     ],
 )
-def test_bad_arguments_are_refused_by_their_overrides_name(model, argument, value):
+def test_invalid_arguments_are_rejected_by_override_name(model, argument, value):
     with pytest.raises(ValueError, match=rf"model\.{argument}=.*: must be "):
         model(**{argument: value})
 
 
-def test_maps_that_shrink_to_nothing_are_refused_with_the_way_out():
+def test_empty_feature_maps_are_rejected_with_alternatives():
     with pytest.raises(ValueError, match=r"model\.filters=\[4, 4, 4\].*padding=valid; use fewer blocks"):
         CNN(filters=(4, 4, 4), kernel_size=5, padding="valid")
 
@@ -141,7 +141,7 @@ def trained(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int
 
 @pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
 @pytest.mark.parametrize("model", [ANN, CNN])
-def test_a_model_without_an_optimizer_learns_with_adam(model, tiny):
+def test_model_without_an_optimizer_uses_adam(model, tiny):
     learner = model()
     trainer = trained(learner, tiny)
     (optimizer,) = trainer.optimizers

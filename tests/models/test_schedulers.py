@@ -50,7 +50,7 @@ def test_one_cycle_warms_up_and_anneals():
 
 @pytest.mark.parametrize("pct_start", [0.1, 0.25, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 5, 10, 11])
-def test_one_cycle_reaches_its_highest_rate_or_names_the_steps_that_it_needs(pct_start, total_steps):
+def test_one_cycle_reaches_its_maximum_or_rejects_too_few_steps(pct_start, total_steps):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
     needed = {0.1: 11, 0.25: 5, 0.3: 4, 0.5: 3, 0.9: 3}[pct_start]
     if total_steps < needed:

@@ -128,7 +128,7 @@ def test_validation_and_test_before_and_between_fits_do_not_mix(tiny):
         assert expected.checked == {"train": 1, "val": 1}
 
 
-def test_an_epoch_that_an_error_ended_leaves_nothing_behind(tiny):
+def test_metrics_of_an_aborted_epoch_are_discarded(tiny):
     class Fail(pl.Callback):
         def on_train_batch_end(self, *args):
             raise KeyError("stop")

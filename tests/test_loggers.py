@@ -16,6 +16,7 @@ from fmnist_lightning.config.extras import check_loggers
 from fmnist_lightning.config.validate import check
 from fmnist_lightning.runs.run import Run
 
+pytestmark = pytest.mark.slow
 EPOCHS = [1, 2, 3]
 BROKEN = """
 from lightning.pytorch.loggers.logger import Logger

@@ -303,6 +303,7 @@ def assert_two_processes_made_one_run(run: Run, data: FashionMNISTData) -> None:
     assert [row["step"] for row in run.read_metrics()] == [3, 6]  # 160 images each, in batches of 64
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_one_of_them_scores(command, tiny_overrides, tiny, recorder, tmp_path):
     (tmp_path / "mine").mkdir()  # flags may stand anywhere, also where Lightning adds the second process's overrides
     ddp = ["trainer=ddp", "trainer.devices=2", "hydra.run.dir=run", "--config-dir", "mine"]
@@ -349,6 +350,7 @@ def two_machines(overrides: list[str], second: list[str], cwd: Path, env: dict[s
     return [(machine.returncode, *output) for machine, output in zip(machines, outputs, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_machines_train_one_model_and_the_first_scores(tiny_overrides, tiny, recorder, tmp_path):
     overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
     (status, stdout, stderr), later = two_machines(overrides, [], tmp_path, recorder)
@@ -373,6 +375,7 @@ def test_a_later_process_of_torchrun_leaves_the_files_of_an_older_run_alone(comm
     assert {path: path.read_text() for path in older} == older
 
 
+@pytest.mark.slow
 def test_two_machines_with_different_images_are_refused(tiny_overrides, tmp_path):
     overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
     answers = two_machines(overrides, ["data.split_seed=1"], tmp_path, {})

@@ -15,6 +15,7 @@ from fmnist_lightning.runs.run import Run
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 def test_wheel_trains_in_an_empty_directory(tmp_path, tiny_overrides):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path), str(REPOSITORY)]

@@ -12,6 +12,7 @@ import pytest
 
 from fmnist_lightning.runs.run import Run
 
+pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILES = {
     "my_callbacks.py": """

@@ -19,6 +19,7 @@ from fmnist_lightning.models import ANN, CNN
 from fmnist_lightning.models.layers import Dropout
 
 
+@pytest.mark.slow
 def test_benchmark_prints_a_table_and_writes_it(command, tiny_overrides, tmp_path):
     answer = command("model=ann", *tiny_overrides, "repeats=1", "output=b.json", module="fmnist_lightning.benchmark")
     assert answer.returncode == 0, answer.stderr

@@ -210,6 +210,7 @@ def test_hints_can_be_typed(typed, message):
         check([typed])
 
 
+@pytest.mark.slow
 def test_sweep_from_a_config_file_runs_and_repeats(config_dir, data_root, tmp_path):
     """Its jobs are validated and resumed; a second run of the same command finds them completed."""
     text = f"# @package _global_\n{SWEEP}seed: 1,2\n"

@@ -59,6 +59,7 @@ def test_workers_of_torchrun_and_of_lightning_are_not_rank_zero(env, rank_zero, 
     assert processes.is_rank_zero() is rank_zero
 
 
+@pytest.mark.slow
 def test_run_with_foreign_ranks_is_checked_locked_and_complete(command, tiny_overrides, tmp_path):
     overrides = ["model=ann", *tiny_overrides, "trainer.max_epochs=1"]
     env = FOREIGN["torch"] | FOREIGN["lightning"] | FOREIGN["slurm"]

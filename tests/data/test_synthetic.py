@@ -57,6 +57,7 @@ def test_synthetic_splits_are_disjoint(tmp_path):
     assert not train & {image.numpy().tobytes() for image in test_images}
 
 
+@pytest.mark.slow
 def test_cnn_is_more_accurate_than_ann_on_synthetic_images(composed, tmp_path):
     larger = [
         "data.num_train=6000",

@@ -13,6 +13,7 @@ from tests.faults.conftest import LONG, assert_same_result, scalars
 PARTS = range(8) if LONG else [0]  # for test processes that run at the same time
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_run_killed_at_random_moments_resumes_bit_identically(part, undisturbed, serve, empty, recovers):
     typed, expected, seconds = undisturbed
@@ -27,6 +28,7 @@ def test_run_killed_at_random_moments_resumes_bit_identically(part, undisturbed,
             assert_same_result(Run(folder / "run"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_run_killed_at_any_file_operation_resumes_bit_identically(part, undisturbed, serve, empty, recovers):
     typed, expected, _ = undisturbed
@@ -134,6 +136,7 @@ def test_run_without_its_best_checkpoint_restarts_from_scratch(damage, undisturb
     assert_same_result(run, expected)
 
 
+@pytest.mark.slow
 def test_two_processes_resume_together_bit_identically(undisturbed_ann, serve, tmp_path):
     typed, _, _ = undisturbed_ann
     own = [override for override in typed if not override.startswith(("hydra.run.dir", "callbacks.checkpoint"))]

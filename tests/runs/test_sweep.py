@@ -172,6 +172,7 @@ def test_damaged_summary_does_not_hide_the_others(made, sweep):
     assert sorted(row["status"] for row in rows) == ["completed", "completed", "damaged", "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_concurrent_jobs_have_the_results_of_sequential_ones(launcher, made, sweep):
     answer = sweep(*GRID, f"hydra/launcher={launcher}", into=launcher)

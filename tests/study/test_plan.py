@@ -1,3 +1,5 @@
+import pytest
+
 from fmnist_lightning.config.validate import check
 from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant, plan
 from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
@@ -25,6 +27,7 @@ def test_run_names_are_unique_and_valid_directory_names():
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for name in names)
 
 
+@pytest.mark.slow
 def test_overrides_of_every_planned_run_are_valid():
     for variant in {run.variant for run in plan([0])}:
         for size in ("full", "quick"):

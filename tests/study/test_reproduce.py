@@ -19,6 +19,7 @@ from fmnist_lightning.study.execute import train_and_measure
 from fmnist_lightning.study.manifest import verify_manifest
 from fmnist_lightning.study.plan import plan
 
+pytestmark = pytest.mark.slow
 Start = Callable[..., "subprocess.Popen[str]"]
 NUM_RUNS = len(plan([0]))
 

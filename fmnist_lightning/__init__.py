@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fmnist_lightning.inference import load_run
     from fmnist_lightning.training.run import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "load_run", "train"]
 
 

@@ -16,9 +16,9 @@ from fmnist_lightning.config.environment import command_environment
 from fmnist_lightning.config.errors import EXIT_SIGTERM, format_error, full_traceback
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.processes import ignore_foreign_ranks, worker_overrides
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.folders import check_folder
-from fmnist_lightning.runs.resume import lock_resumed_run
+from fmnist_lightning.runs.resume import resume_overrides
 from fmnist_lightning.training.job import Jobs, finish_sweep
 
 
@@ -59,7 +59,9 @@ def validate(arguments: Namespace) -> Launch:
     if arguments.config_path:
         raise ValueError("--config-path: conf/ is always searched; add your own config files with --config-dir DIR")
     config_name = arguments.config_name or CONFIG_NAME
-    launch = check(arguments.overrides, arguments.multirun, arguments.config_dir, not arguments.cfg, config_name)
+    launch = validate_command_line(
+        arguments.overrides, arguments.multirun, arguments.config_dir, not arguments.cfg, config_name
+    )
     if not arguments.cfg:
         with launch.composer:
             check_folder(launch)
@@ -70,7 +72,7 @@ def _hydra_overrides(launch: Launch, lock: ExitStack) -> list[str]:
     if launch.multirun:
         return launch.multirun_overrides()
     with launch.composer:
-        return lock_resumed_run(launch, lock)
+        return resume_overrides(launch, lock)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ from typing import Any
 
 from fmnist_lightning.benchmarking.measure import choose_variants, compare_variants
 from fmnist_lightning.benchmarking.table import print_table
-from fmnist_lightning.config.arguments import argument, parse_arguments
-from fmnist_lightning.config.compose import composed
+from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
+from fmnist_lightning.config.compose import compose_config
 from fmnist_lightning.config.constraints import integer
-from fmnist_lightning.config.errors import run_command
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.files import atomic_write
 
 
@@ -52,8 +51,8 @@ def benchmark(argv: Sequence[str]) -> dict[str, Any]:
     given = parse_arguments(Arguments, argv)
     names = choose_variants(given.variants)
     overrides = ["data.batch_size=256", *given.overrides]
-    check(overrides)
-    if composed(overrides).trainer.precision == "16-mixed":
+    validate_command_line(overrides)
+    if compose_config(overrides).trainer.precision == "16-mixed":
         raise ValueError("trainer.precision=16-mixed: steps are timed without scaled gradients; type another precision")
     result = compare_variants(names, overrides, given.images, given.repeats)
     result["settings"] = {"overrides": overrides, "repeats": given.repeats}

@@ -8,9 +8,8 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_lightning.config.arguments import argument, parse_arguments
+from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.devices import check_device
-from fmnist_lightning.config.errors import run_command
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
 
@@ -45,10 +44,10 @@ def evaluate(argv: list[str]) -> int:
     summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    folders = [Path(given.config_dir).resolve()] if given.config_dir else []
-    if folders and not folders[0].is_dir():
+    config_dirs = [Path(given.config_dir).resolve()] if given.config_dir else []
+    if config_dirs and not config_dirs[0].is_dir():
         raise ValueError(f"--config-dir={given.config_dir}: no such directory")
-    cfg = run.read_config(folders=folders)
+    cfg = run.read_config(config_dirs=config_dirs)
 
     from hydra.utils import instantiate
     from rich.console import Console
@@ -57,7 +56,7 @@ def evaluate(argv: list[str]) -> int:
     from fmnist_lightning.inference import load_run
     from fmnist_lightning.training.scoring import score_splits
 
-    predictor = load_run(run.folder, folders, given.accelerator, summary["precision"])
+    predictor = load_run(run.folder, config_dirs, given.accelerator, summary["precision"])
     # the data source that the run used, also if its config says auto
     root = given.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")

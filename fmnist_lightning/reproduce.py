@@ -19,11 +19,10 @@ from typing import Any
 
 from rich.console import Console
 
-from fmnist_lightning.config.arguments import argument, parse_arguments
+from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.constraints import integer, one_of
 from fmnist_lightning.config.devices import num_gpus
-from fmnist_lightning.config.errors import run_command
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.study.execute import NO_PROGRESS_BAR, Execution, num_cores
 from fmnist_lightning.study.plan import SIZES, check_overrides, parse_seeds, plan
 
@@ -71,7 +70,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int]]:
     """
     given = parse_arguments(Arguments, argv)
     check_overrides(given.overrides)
-    check([*given.overrides, *NO_PROGRESS_BAR])
+    validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     jobs = given.jobs or (1 if num_gpus() else num_cores())
     folder = given.folder or f"outputs/reproduce/{given.size}"
     return Execution(given.size, given.overrides, jobs, Path(folder)), parse_seeds(given.seeds)

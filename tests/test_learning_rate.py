@@ -79,7 +79,7 @@ def test_a_run_that_stored_the_rate_with_the_model_is_read_and_resumed(stored, l
 def test_a_stored_rate_is_not_resolved_from_the_environment(composed, tmp_path, monkeypatch):
     monkeypatch.setenv("RATE", "0.5")
     run = Run(tmp_path)
-    run.claim({"status": "running", "overrides": []}, composed("model=ann"), [])
+    run.create({"status": "running", "overrides": []}, composed("model=ann"), [])
     plain = yaml.safe_load(run.config_file.read_text())
     plain["model"]["adam_lr"], plain["optimizer"]["lr"] = "${oc.env:RATE}", "${model.adam_lr}"
     run.config_file.write_text(yaml.safe_dump(plain))
@@ -89,7 +89,7 @@ def test_a_stored_rate_is_not_resolved_from_the_environment(composed, tmp_path, 
 
 def test_a_one_cycle_run_of_version_0_1_is_scored_and_names_the_version_that_resumes_it(composed, tmp_path):
     run = Run(tmp_path)
-    run.claim({"status": "running", "overrides": []}, composed("model=ann", "scheduler=one_cycle"), [])
+    run.create({"status": "running", "overrides": []}, composed("model=ann", "scheduler=one_cycle"), [])
     plain = yaml.safe_load(run.config_file.read_text())
     plain["scheduler"] = {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "_partial_": True}
     plain["scheduler"] |= {"max_lr": "${optimizer.lr}", "pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4}

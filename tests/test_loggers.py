@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from fmnist_lightning.config.extras import check_loggers
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -140,5 +140,5 @@ def test_logger_that_is_not_installed_is_rejected_with_its_extra(monkeypatch):
         with pytest.raises(
             ValueError, match=rf"logger={name}: not installed; pip install 'fmnist_lightning\[{name}\]'"
         ):
-            check([f"logger={name}"])
+            validate_command_line([f"logger={name}"])
     check_loggers({"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger"}})

@@ -390,14 +390,14 @@ def test_signal_after_training_stops_the_run_at_the_next_step(owner, name, compo
     assert train(composed("model=ann", "model.hidden=[16]"), tmp_path, [], resume=True)["status"] == "completed"
 
 
-def test_signal_while_a_run_claims_its_directory_is_recorded(composed, tmp_path, monkeypatch):
-    claim = Run.claim
+def test_signal_while_a_run_creates_its_directory_is_recorded(composed, tmp_path, monkeypatch):
+    create = Run.create
 
     def signalled(self, *arguments):
         signal.raise_signal(signal.SIGTERM)
-        claim(self, *arguments)
+        create(self, *arguments)
 
-    monkeypatch.setattr(Run, "claim", signalled)
+    monkeypatch.setattr(Run, "create", signalled)
     with pytest.raises(Interrupted, match="SIGTERM"):
         run(composed, tmp_path)
     assert Run(tmp_path).read_summary()["status"] == "interrupted"

@@ -154,7 +154,7 @@ def test_documented_model_in_a_directory_of_its_own(project, small):
         assert line[:2] == ["python", "-m"]
         answer = command(project, *line[3:], *more, module=line[2])
         assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert Run(project / "outputs" / "one_layer").read_config(folders=[project / "mycode"]).model.width == 128
+    assert Run(project / "outputs" / "one_layer").read_config(config_dirs=[project / "mycode"]).model.width == 128
 
 
 def test_documented_model_in_the_package(small, tmp_path):

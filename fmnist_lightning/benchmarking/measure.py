@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fmnist_lightning.config.compose import composed
+from fmnist_lightning.config.compose import compose_config
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.errors import format_error
 
@@ -128,7 +128,7 @@ def _measure(name: str, overrides: list[str], images: int, folder: Path) -> dict
 
     if name != "lightning_default":
         tune_malloc()
-    cfg = composed([*overrides, "~callbacks.early_stopping"])
+    cfg = compose_config([*overrides, "~callbacks.early_stopping"])
     pl.seed_everything(cfg.seed, verbose=False)
     data = instantiate(cfg.data, _convert_="all")
     data.setup()

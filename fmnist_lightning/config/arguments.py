@@ -11,15 +11,43 @@ given = parse_arguments(Arguments, sys.argv[1:])
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from fmnist_lightning.config.constraints import Constraint
+from fmnist_lightning.config.environment import command_environment
+from fmnist_lightning.config.errors import EXIT_SIGINT, format_error, full_traceback
 
 T = TypeVar("T")
+
+
+@command_environment()
+def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
+    """Runs a command with the arguments of this process; exits with its status, or with 1 and the error.
+
+    Args:
+        command: takes the arguments; an integer that it returns is the exit status.
+        usage: what --help prints.
+        interrupted: what Ctrl-C prints.
+    """
+    if set(sys.argv[1:]) & {"-h", "--help"}:
+        print(usage)
+        return
+    try:
+        result = command(sys.argv[1:])
+    except KeyboardInterrupt:
+        print(interrupted, flush=True)
+        sys.exit(EXIT_SIGINT)
+    except Exception as error:
+        if full_traceback():
+            raise
+        sys.exit(f"error: {format_error(error)}")
+    if isinstance(result, int):
+        sys.exit(result)
 
 
 def argument(

@@ -87,7 +87,7 @@ class Composer:
             from_shell=False,
             validate_sweep_overrides=run_mode is RunMode.RUN,
         )
-        set_job(cfg)
+        set_hydra_config(cfg)
         return cfg
 
     def compose_job(self, groups: Sequence[Override], values: Sequence[Override]) -> DictConfig:
@@ -105,17 +105,19 @@ class Composer:
                 settings.item_sep,
                 settings.kv_sep,
             )
-        set_job(cfg)
+        set_hydra_config(cfg)
         return cfg
 
 
-def composed(overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME) -> DictConfig:
+def compose_config(
+    overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
+) -> DictConfig:
     """The configuration of some overrides, with Hydra's own node."""
     with Composer(config_dir, config_name) as composer:
         return composer.compose(overrides)
 
 
-def set_job(cfg: DictConfig, output_dir: str | None = None) -> None:
+def set_hydra_config(cfg: DictConfig, output_dir: str | None = None) -> None:
     """Makes cfg the configuration that `${hydra:...}` reads, with the output directory that its job would have."""
     with read_write(cfg.hydra):
         if OmegaConf.is_missing(cfg.hydra.job, "num"):
@@ -125,7 +127,7 @@ def set_job(cfg: DictConfig, output_dir: str | None = None) -> None:
         cfg.hydra.runtime.output_dir = output_dir or str(Path(cfg.hydra.run.dir).absolute())
 
 
-def run_dir(cfg: DictConfig) -> str:
+def run_dir_pattern(cfg: DictConfig) -> str:
     """hydra.run.dir of a composed configuration, its interpolations not resolved."""
     return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
 

@@ -30,14 +30,14 @@ class ConfigFiles(NamedTuple):
     values: frozenset[tuple[str, str]]
 
 
-def scan_config_files(folders: Iterable[Path] = ()) -> ConfigFiles:
+def scan_config_files(config_dirs: Iterable[Path] = ()) -> ConfigFiles:
     """Scans all config files of conf/ and of further directories, whichever of them a run chooses.
 
     Only the config groups and primary configs of a directory are read, not the run directories in it.
     """
     keys: set[str] = set()
     values: set[tuple[str, str]] = set()
-    for folder in (CONF, *folders):
+    for folder in (CONF, *config_dirs):
         for path in folder.glob("*.yaml"):
             _scan(path, [""], keys, values)
         for group in (*GROUPS, "experiment"):
@@ -81,14 +81,14 @@ def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any, bool]]:
             yield from walk(child, name)
 
 
-def user_folders(hydra_node: Any) -> list[Path]:
+def user_config_dirs(hydra_node: Any) -> list[Path]:
     """The directories of config files that --config-dir or hydra.searchpath adds to conf/."""
     sources = [source for source in hydra_node.runtime.config_sources if source.schema == "file"]
     return [Path(source.path) for source in sources if Path(source.path) != CONF]
 
 
-def add_to_path(folders: Sequence[Path]) -> None:
+def add_to_path(config_dirs: Sequence[Path]) -> None:
     """Makes the modules in the user's directories importable in this process."""
-    for folder in map(str, folders):
+    for folder in map(str, config_dirs):
         if folder not in sys.path:
             sys.path.insert(0, folder)

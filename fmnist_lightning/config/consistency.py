@@ -14,7 +14,7 @@ from fmnist_lightning.config.trainer_arguments import check_trainer, is_trainer_
 REQUIRED_CALLBACKS = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "callbacks.checkpoint")
 
 
-def check_composed(cfg: DictConfig, known: Set[str] | None = None) -> None:
+def validate_config(cfg: DictConfig, known: Set[str] | None = None) -> None:
     """Rejects a composed configuration that cannot run, wherever its values come from.
 
     Args:

@@ -2,11 +2,6 @@
 
 import os
 import signal
-import sys
-from collections.abc import Callable
-from typing import Any
-
-from fmnist_lightning.config.environment import command_environment
 
 EXIT_SIGINT = 130  # a shell's exit status for a program that Ctrl-C terminated
 EXIT_SIGTERM = 143  # that SIGTERM terminated
@@ -44,28 +39,3 @@ def format_error(error: BaseException) -> str:
         error
     ).__module__.startswith(("hydra", "omegaconf"))
     return message if is_expected and message else f"{type(error).__name__}: {message}"
-
-
-@command_environment()
-def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
-    """Runs a command with the arguments of this process; exits with its status, or with 1 and the error.
-
-    Args:
-        command: takes the arguments; an integer that it returns is the exit status.
-        usage: what --help prints.
-        interrupted: what Ctrl-C prints.
-    """
-    if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(usage)
-        return
-    try:
-        result = command(sys.argv[1:])
-    except KeyboardInterrupt:
-        print(interrupted, flush=True)
-        sys.exit(EXIT_SIGINT)
-    except Exception as error:
-        if full_traceback():
-            raise
-        sys.exit(f"error: {format_error(error)}")
-    if isinstance(result, int):
-        sys.exit(result)

@@ -21,7 +21,7 @@ LAUNCHERS = {
 }
 
 
-def check_choice(loader: ConfigLoader, override: Override) -> None:
+def validate_option(loader: ConfigLoader, override: Override) -> None:
     """Rejects an option that a config group does not have, and the removal of a group.
 
     Raises:

@@ -17,7 +17,7 @@ from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.config.trainer_arguments import check_trainer_argument
 
 
-def check_value(loader: ConfigLoader, base: DictConfig, keys: list[str], override: Override) -> None:
+def validate_override(loader: ConfigLoader, base: DictConfig, keys: list[str], override: Override) -> None:
     """Rejects an unknown key, a value that the schema does not allow, and the removal of what a run needs.
 
     Args:

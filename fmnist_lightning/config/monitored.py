@@ -14,7 +14,7 @@ def mode_of(metric: str) -> str | None:
     return "max" if metric.endswith(("accuracy", "acc")) else None
 
 
-def wrong_mode(callbacks: Mapping[str, Any]) -> str | None:
+def mode_contradiction(callbacks: Mapping[str, Any]) -> str | None:
     """The error message for the first callback whose `mode` contradicts its `monitor`; None if all agree.
 
     Args:

@@ -68,7 +68,7 @@ def is_group(loader: ConfigLoader, key: str) -> bool:
     return "/" in key or key in list_groups(loader)
 
 
-def replace_null(loader: ConfigLoader, typed: str) -> str:
+def null_to_empty_list(loader: ConfigLoader, typed: str) -> str:
     """`experiment=null` as Hydra accepts it: null is valid in a defaults list, but not as an override of a group."""
     group = typed.lstrip("+").partition("=")[0]
     is_optional = group in list_groups(loader) and group not in GROUPS

@@ -47,7 +47,7 @@ def ignore_foreign_ranks() -> None:
         os.environ.pop(name, None)
 
 
-def announce_launch() -> None:
+def mark_child_processes() -> None:
     """Marks the processes that Lightning launches from this one as launched by it."""
     os.environ[LAUNCHER_PID] = str(os.getpid())
 

@@ -18,7 +18,7 @@ from fmnist_lightning.config.constraints import (
     one_of,
     to_override,
 )
-from fmnist_lightning.config.monitored import MONITORED, wrong_mode
+from fmnist_lightning.config.monitored import MONITORED, mode_contradiction
 
 
 def _sizes(low: int, high: int) -> Constraint:
@@ -149,7 +149,7 @@ def first_violation(cfg: DictConfig) -> str | None:
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         if violation := _violation(key, value):
             return violation
-    return wrong_mode(cfg.callbacks)
+    return mode_contradiction(cfg.callbacks)
 
 
 def _violation(key: str, value: Any) -> str | None:

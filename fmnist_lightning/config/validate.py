@@ -9,21 +9,21 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import CONFIG_NAME, Composer, run_dir
-from fmnist_lightning.config.consistency import check_composed
-from fmnist_lightning.config.groups import check_choice
-from fmnist_lightning.config.keys import check_value
+from fmnist_lightning.config.compose import CONFIG_NAME, Composer, run_dir_pattern
+from fmnist_lightning.config.consistency import validate_config
+from fmnist_lightning.config.groups import validate_option
+from fmnist_lightning.config.keys import validate_override
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.machine import check_data_root, check_machine
-from fmnist_lightning.config.overrides import is_group, parse_override, replace_null, split_sweep
+from fmnist_lightning.config.overrides import is_group, null_to_empty_list, parse_override, split_sweep
 from fmnist_lightning.config.schema import flatten_keys
 
 
-def check(
+def validate_command_line(
     overrides: list[str],
     multirun: bool = False,
     config_dir: str | None = None,
-    runs_here: bool = True,
+    check_hardware: bool = True,
     config_name: str = CONFIG_NAME,
 ) -> Launch:
     """Composes every configuration that a command line asks for and rejects what cannot run.
@@ -34,7 +34,7 @@ def check(
         overrides: Hydra overrides, as typed.
         multirun: whether -m was typed.
         config_dir: a directory with more config files (Hydra's --config-dir).
-        runs_here: whether this machine must have the devices and data.root; not if a configuration is only shown.
+        check_hardware: whether this machine must have the devices and data.root; not if a configuration is only shown.
         config_name: the primary config (Hydra's --config-name).
 
     Returns:
@@ -49,7 +49,7 @@ def check(
         raise ValueError(f"--config-dir={config_dir}: no such directory")
     with Composer(config_dir, config_name) as composer:
         loader = composer.loader
-        overrides = [replace_null(loader, typed) for typed in overrides]
+        overrides = [null_to_empty_list(loader, typed) for typed in overrides]
         parsed = [parse_override(loader, typed) for typed in overrides]
         if not any(override.key_or_group == "hydra.searchpath" for override in parsed):  # adds options
             _check_choices(composer, parsed)
@@ -62,7 +62,7 @@ def check(
         in_defaults = [o for o in merged if is_group(loader, o.key_or_group) or o.key_or_group == "hydra.searchpath"]
         groups = [split_sweep(override) for override in in_defaults]
         values = [split_sweep(override) for override in merged if override not in in_defaults]
-        cfg = _check_jobs(composer, groups, values, mode, runs_here)
+        cfg = _check_jobs(composer, groups, values, mode, check_hardware)
         sweep_dir = composer.compose(overrides, RunMode.MULTIRUN).hydra.sweep.dir if mode.multirun else ""
     return Launch(composer, cfg, overrides, mode.multirun, mode.launcher, str(sweep_dir), groups, values)
 
@@ -70,7 +70,7 @@ def check(
 def _check_choices(composer: Composer, overrides: list[Override]) -> None:
     for override in overrides:
         if is_group(composer.loader, override.key_or_group):
-            check_choice(composer.loader, override)
+            validate_option(composer.loader, override)
 
 
 class _Mode(NamedTuple):
@@ -104,7 +104,7 @@ def _find_mode(composer: Composer, parsed: list[Override], multirun: bool) -> _M
 
 
 def _check_jobs(
-    composer: Composer, groups: list[list[Override]], values: list[list[Override]], mode: _Mode, runs_here: bool
+    composer: Composer, groups: list[list[Override]], values: list[list[Override]], mode: _Mode, check_hardware: bool
 ) -> DictConfig:
     """Checks each value of each key once per choice of groups, as their product may be huge.
 
@@ -116,13 +116,13 @@ def _check_jobs(
         base = composer.compose([override.input_line or "" for override in choice])
         keys = flatten_keys(base)
         for override in itertools.chain(*values):
-            check_value(composer.loader, base, keys, override)
+            validate_override(composer.loader, base, keys, override)
         cfg = composer.compose_job(choice, [options[0] for options in values])
-        _check_job(cfg, set(keys), mode, runs_here)
+        _check_job(cfg, set(keys), mode, check_hardware)
         for first, *others in values:
             for override in others:
                 OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
-                _check_job(cfg, set(keys), mode, runs_here)
+                _check_job(cfg, set(keys), mode, check_hardware)
             if others:
                 OmegaConf.update(cfg, first.key_or_group, first.value(), force_add=True)
         first_job = first_job or cfg
@@ -130,14 +130,14 @@ def _check_jobs(
     return first_job
 
 
-def _check_job(cfg: DictConfig, known: Set[str], mode: _Mode, runs_here: bool) -> None:
-    check_composed(cfg, known)
+def _check_job(cfg: DictConfig, known: Set[str], mode: _Mode, check_hardware: bool) -> None:
+    validate_config(cfg, known)
     if cfg.hydra.output_subdir is not None:
         raise ValueError("hydra.output_subdir: must be null; the run itself writes .hydra")
     if mode.multirun and cfg.resume is not None:
         raise ValueError(
             f"resume={cfg.resume}: resumes a single run; to resume a sweep, repeat its command with hydra.sweep.dir"
         )
-    if runs_here and cfg.resume in (None, "auto"):  # a resumed run has a configuration of its own
-        check_machine(cfg.trainer, run_dir(cfg), mode.launcher)
+    if check_hardware and cfg.resume in (None, "auto"):  # a resumed run has a configuration of its own
+        check_machine(cfg.trainer, run_dir_pattern(cfg), mode.launcher)
         check_data_root(cfg.data)

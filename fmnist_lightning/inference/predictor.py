@@ -93,7 +93,7 @@ def load_run(
     for path in paths:
         if not path.is_dir():
             raise ValueError(f"config_dirs: {path}: no such directory")
-    cfg = run.read_config(folders=paths)
+    cfg = run.read_config(config_dirs=paths)
     add_to_path(paths)
     return load_best(run, cfg, choose_device(accelerator), precision or run.read_summary().get("precision", "32-true"))
 

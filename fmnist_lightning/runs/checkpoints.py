@@ -14,7 +14,7 @@ from torch import nn
 from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact
 
 
-class CheckpointFiles(CheckpointIO):
+class AtomicCheckpointIO(CheckpointIO):
     """Writes a run's checkpoints atomically, each with a checksum, and reads tensors and plain values only.
 
     Lightning's own plugin writes to the system's temporary directory, often on another file system: moving the file

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import run_dir, set_job, without_hydra
-from fmnist_lightning.config.config_files import CONF, user_folders, walk
+from fmnist_lightning.config.compose import run_dir_pattern, set_hydra_config, without_hydra
+from fmnist_lightning.config.config_files import CONF, user_config_dirs, walk
 from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
 from fmnist_lightning.config.extras import check_loggers
 from fmnist_lightning.config.launch import Launch
@@ -58,7 +58,7 @@ def find_run(folder: str) -> Run:
     return run
 
 
-def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Iterator[Run]:
+def find_unfinished_runs(cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> Iterator[Run]:
     """The runs that `resume=auto` may resume: the unfinished ones of a configuration, the newest first.
 
     They are searched for where hydra.run.dir would put a run, whatever its `${...}` resolve to. If that is a single
@@ -66,7 +66,7 @@ def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Itera
 
     Args:
         cfg: composed, with Hydra's own node.
-        folders: of the user's own config files.
+        config_dirs: the user's config directories (--config-dir).
 
     Raises:
         ValueError: a value depends on the time, so that no other run has the same configuration; or the configuration
@@ -75,9 +75,9 @@ def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Itera
     for key, value, _ in walk(OmegaConf.to_container(without_hydra(cfg))):
         if isinstance(value, str) and "${now:" in value:
             raise ValueError(f"resume=auto: {key}={value} has another value each time; type a fixed one")
-    pattern = run_dir(cfg)
+    pattern = run_dir_pattern(cfg)
     for run in _runs(pattern):
-        set_job(cfg, str(run.folder))
+        set_hydra_config(cfg, str(run.folder))
         wanted = config_sha256(cfg)
         try:
             summary = run.read_summary()
@@ -86,7 +86,7 @@ def find_unfinished_runs(cfg: DictConfig, folders: Sequence[Path] = ()) -> Itera
         except ValueError:  # damaged
             summary = {}
         try:
-            if config_sha256(run.read_config(folders=folders)) != wanted:
+            if config_sha256(run.read_config(config_dirs=config_dirs)) != wanted:
                 continue
         except ValueError:
             if summary.get("config_sha256") == wanted:
@@ -104,13 +104,13 @@ def _runs(pattern: str) -> Iterator[Run]:
         yield Run(path.parent.absolute())
 
 
-def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) -> DictConfig:
+def config_to_resume(run: Run, overrides: list[str], config_dirs: Sequence[Path] = ()) -> DictConfig:
     """The configuration with which a run resumes: its own, and the few overrides that it allows.
 
     Args:
         run: that resumes.
         overrides: as typed.
-        folders: of the user's own config files.
+        config_dirs: the user's config directories (--config-dir).
 
     Raises:
         ValueError: an override that would make it another run, or a configuration that names what no config file
@@ -128,12 +128,12 @@ def stored_config(run: Run, overrides: list[str], folders: Sequence[Path] = ()) 
                 "Another configuration is another run: leave resume= out"
             )
         changes[key] = override.value()
-    cfg = run.read_config(changes, folders, resume=True)
+    cfg = run.read_config(changes, config_dirs, resume=True)
     _check_keys(cfg, run)
     check_trainer(cfg.trainer)
     check_loggers(cfg.logger)
     check_machine(cfg.trainer, str(run.folder))
-    check_training_length(run, run.read_config(None, folders), cfg, changes)
+    check_training_length(run, run.read_config(None, config_dirs), cfg, changes)
     _check_config_file(run)
     return cfg
 
@@ -168,7 +168,7 @@ def _check_keys(cfg: DictConfig, run: Run) -> None:
         raise ValueError(f"{run.config_file}: {missing} is missing; add it there")
 
 
-def lock_resumed_run(launch: Launch, lock: ExitStack) -> list[str]:
+def resume_overrides(launch: Launch, lock: ExitStack) -> list[str]:
     """The overrides for Hydra: as typed for a new run, else those with which it uses the directory of the resumed run.
 
     Args:
@@ -178,12 +178,12 @@ def lock_resumed_run(launch: Launch, lock: ExitStack) -> list[str]:
     Raises:
         ValueError: the run is locked by another process, cannot be resumed, or an override must not change.
     """
-    cfg, folders = launch.cfg, user_folders(launch.cfg.hydra)
+    cfg, config_dirs = launch.cfg, user_config_dirs(launch.cfg.hydra)
     if cfg.resume is None:
         return launch.overrides
     is_auto = cfg.resume == "auto"
     changes = [] if is_auto else [typed for typed in launch.overrides if typed.partition("=")[0] != "resume"]
-    for run in find_unfinished_runs(cfg, folders) if is_auto else [find_run(cfg.resume)]:
+    for run in find_unfinished_runs(cfg, config_dirs) if is_auto else [find_run(cfg.resume)]:
         try:
             if is_rank_zero():
                 lock.enter_context(run.locked())
@@ -191,7 +191,7 @@ def lock_resumed_run(launch: Launch, lock: ExitStack) -> list[str]:
             if is_auto:
                 continue  # another process resumes it
             raise
-        stored_config(run, changes, folders)  # rejects what must not change, before anything is written
+        config_to_resume(run, changes, config_dirs)  # rejects what must not change, before anything is written
         return [*changes, f"resume={quote(run.folder)}", f"hydra.run.dir={quote(run.folder)}"]
     reject_existing_run(cfg)
     return launch.overrides

@@ -85,7 +85,7 @@ class Run:
                     Path(self.lock.lock_file).unlink()
             self.lock.release()
 
-    def claim(self, summary: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]) -> None:
+    def create(self, summary: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]) -> None:
         """Creates the run: writes .hydra as Hydra does, with resolved values, and the first summary.
 
         Hydra itself would write .hydra before it is known whether the directory already contains a run.
@@ -112,7 +112,7 @@ class Run:
                 atomic_write(self.config_file.with_name("hydra.yaml"), OmegaConf.to_yaml(hydra_node))
             self.write_summary(summary)
 
-    def reopen(self, summary: Mapping[str, Any], config: DictConfig) -> None:
+    def prepare_resume(self, summary: Mapping[str, Any], config: DictConfig) -> None:
         """Prepares the directory for resuming: writes the summary and the config with which the run resumes.
 
         Removes the event files of TensorBoard and the offline files of wandb, which are written again from the rows in
@@ -127,19 +127,19 @@ class Run:
             shutil.rmtree(folder)
 
     def read_config(
-        self, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False
+        self, changes: Mapping[str, Any] | None = None, config_dirs: Sequence[Path] = (), resume: bool = False
     ) -> DictConfig:
         """The composed config, validated as untrusted input.
 
         Args:
             changes: values by key, which replace those in the file.
-            folders: of the user's own config files.
+            config_dirs: the user's config directories (--config-dir).
             resume: whether the run will train.
 
         Raises:
             ValueError: see `untrusted.read_config`.
         """
-        return read_config(self.config_file, changes, folders, resume)
+        return read_config(self.config_file, changes, config_dirs, resume)
 
     def is_completed(self) -> bool:
         """Whether there is nothing to resume: completed with its best checkpoint intact, or partial without one."""

@@ -90,18 +90,18 @@ def _subdir_pattern(cfg: DictConfig) -> str:
     return str(OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index,call-overload]
 
 
-def is_completed_job(run: Run, cfg: DictConfig, folders: Sequence[Path] = ()) -> bool:
+def is_completed_job(run: Run, cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> bool:
     """Whether a job was completed by an earlier start of the same sweep; otherwise it resumes.
 
     Args:
         run: in the job's directory, with a summary.
         cfg: the job's configuration.
-        folders: of the user's own config files.
+        config_dirs: the user's config directories (--config-dir).
 
     Raises:
         ValueError: the directory contains the run of another configuration.
     """
-    if config_sha256(run.read_config(folders=folders)) != config_sha256(cfg):
+    if config_sha256(run.read_config(config_dirs=config_dirs)) != config_sha256(cfg):
         raise ValueError(
             f"{run.folder}: contains a run of another configuration; not overwritten. Choose another hydra.sweep.dir"
         )

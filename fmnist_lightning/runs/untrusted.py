@@ -30,14 +30,14 @@ _METRIC = re.compile(r"(train|val|test)/\w+")
 
 
 def read_config(
-    path: Path, changes: Mapping[str, Any] | None = None, folders: Sequence[Path] = (), resume: bool = False
+    path: Path, changes: Mapping[str, Any] | None = None, config_dirs: Sequence[Path] = (), resume: bool = False
 ) -> DictConfig:
     """A composed config, validated before anything in it is instantiated or resolved.
 
     Args:
         path: of the file.
         changes: values by key, which replace those in the file.
-        folders: of the user's own config files, typed as --config-dir.
+        config_dirs: the user's config directories (--config-dir).
         resume: whether the run will train; otherwise it is evaluated, and may have keys of earlier versions.
 
     Raises:
@@ -64,7 +64,7 @@ def read_config(
     if "seed" not in plain:
         raise ValueError(f"{path}: not the configuration of a run, seed is missing")
     run_dir = path.parent.parent.resolve()
-    if foreign := _unnamed(plain, changes or {}, folders, resume, run_dir):
+    if foreign := _unnamed(plain, changes or {}, config_dirs, resume, run_dir):
         raise ValueError(f"{path}: {foreign}")
     if foreign := first_resolver(plain):
         raise ValueError(
@@ -90,10 +90,10 @@ def _migrate(config: DictConfig) -> None:
 
 
 def _unnamed(
-    plain: dict[Any, Any], changes: Mapping[str, Any], folders: Sequence[Path], resume: bool, run_dir: Path
+    plain: dict[Any, Any], changes: Mapping[str, Any], config_dirs: Sequence[Path], resume: bool, run_dir: Path
 ) -> str | None:
     """What is wrong with the first `_target_` or key that no config file names."""
-    files = scan_config_files(folders)
+    files = scan_config_files(config_dirs)
     values = files.values | {(key, str(value)) for key, value in changes.items()}
     for key, value, _ in walk(plain):
         foreign = key.endswith("_target_") and (key, str(value)) not in files.values

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fmnist_lightning.config.compose import composed, without_hydra
+from fmnist_lightning.config.compose import compose_config, without_hydra
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.manifest import verify_manifest, write_manifest, write_measurements
@@ -73,7 +73,7 @@ class Execution:
 
         from fmnist_lightning.runs.provenance import code_sha256, device_name, versions
 
-        cfg = without_hydra(composed(self.overrides_of(planned)))
+        cfg = without_hydra(compose_config(self.overrides_of(planned)))
         on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         device = device_name(torch.device("cuda" if on_gpu else "cpu"))
         depends_on = (OmegaConf.to_yaml(cfg, resolve=True), code_sha256(), versions(), device)
@@ -159,7 +159,7 @@ def train_and_measure(overrides: list[str], folder: Path) -> None:
     from fmnist_lightning.training.run import train
 
     started = time.monotonic()
-    run, cfg = Run(folder), without_hydra(composed(overrides))
+    run, cfg = Run(folder), without_hydra(compose_config(overrides))
     summary = train(cfg, folder, overrides)
     if summary["status"] == "failed":
         what = summary["error"].partition(";")[0]  # the rest suggests changes that the study does not allow

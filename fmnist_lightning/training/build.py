@@ -19,10 +19,15 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from fmnist_lightning.config.monitored import resolve_mode, wrong_mode
-from fmnist_lightning.config.processes import announce_launch, ignore_foreign_ranks, is_rank_zero, launched_by_torchrun
+from fmnist_lightning.config.monitored import mode_contradiction, resolve_mode
+from fmnist_lightning.config.processes import (
+    ignore_foreign_ranks,
+    is_rank_zero,
+    launched_by_torchrun,
+    mark_child_processes,
+)
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.runs.checkpoints import CheckpointFiles
+from fmnist_lightning.runs.checkpoints import AtomicCheckpointIO
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build_loggers import build_loggers
 from fmnist_lightning.training.hardware import has_fast_bfloat16
@@ -77,7 +82,7 @@ def build_trainer(
         run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
         callbacks: added to those of the configuration.
     """
-    if contradiction := wrong_mode(cfg.callbacks):
+    if contradiction := mode_contradiction(cfg.callbacks):
         raise ValueError(contradiction)
     configured = [instantiate(callback, **resolve_mode(callback)) for callback in cfg.callbacks.values()]
     for callback in configured:
@@ -89,14 +94,14 @@ def build_trainer(
             **{**arguments, "precision": precision, "profiler": _profiler(arguments.get("profiler"), run)},
             callbacks=[ValidateEveryEpoch(), *configured, *callbacks],
             logger=build_loggers(cfg, run, run_ids or {}),
-            plugins=[CheckpointFiles(run.checkpoints), cluster_environment()],
+            plugins=[AtomicCheckpointIO(run.checkpoints), cluster_environment()],
             default_root_dir=run.folder,
             enable_progress_bar=False,  # Lightning's; see training/progress.py
             enable_model_summary=False,
             use_distributed_sampler=False,  # data/batches.py distributes the images
         )
     if trainer.world_size > 1:
-        announce_launch()
+        mark_child_processes()
     return trainer
 
 

@@ -15,12 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fmnist_lightning.config.config_files import add_to_path, user_folders
-from fmnist_lightning.config.consistency import check_composed
+from fmnist_lightning.config.config_files import add_to_path, user_config_dirs
+from fmnist_lightning.config.consistency import validate_config
 from fmnist_lightning.config.environment import tolerate_streams
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted, format_error, full_traceback
 from fmnist_lightning.config.processes import is_rank_zero
-from fmnist_lightning.runs.resume import stored_config
+from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep
 from fmnist_lightning.runs.sweep_folder import is_completed_job
@@ -86,26 +86,26 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
         run: in the job's output directory.
         settings: Hydra's node of the configuration.
     """
-    folders = user_folders(settings)
-    add_to_path(folders)  # here, as Lightning's and the launchers' processes need it too
-    check_composed(cfg)  # whatever started this job
+    config_dirs = user_config_dirs(settings)
+    add_to_path(config_dirs)  # here, as Lightning's and the launchers' processes need it too
+    validate_config(cfg)  # whatever started this job
     overrides = list(settings.overrides.task)
     with run.locked() if is_rank_zero() else nullcontext():
         resume = cfg.resume not in (None, "auto")  # auto without a run to resume is a new run
         if resume:
             overrides = [typed for typed in overrides if not typed.startswith("resume=")]
-            cfg = stored_config(run, overrides, folders)
+            cfg = config_to_resume(run, overrides, config_dirs)
             if not overrides and run.is_completed():
                 print(f"already completed: {explain_end(run, cfg)}\nrun: {run.folder}")
                 return {}
         elif settings.mode == RunMode.MULTIRUN and run.summary_json.exists():
-            if is_completed_job(run, cfg, folders):
+            if is_completed_job(run, cfg, config_dirs):
                 print(f"job {settings.job.num} is already completed")
                 return {}
             resume = True
             if run.read_status() != "damaged":
                 overrides = []  # the summary has them
-            cfg = stored_config(run, [], folders)
+            cfg = config_to_resume(run, [], config_dirs)
         from fmnist_lightning.training.run import train
 
         return train(cfg, run.folder, overrides, resume)

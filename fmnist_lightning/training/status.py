@@ -54,13 +54,13 @@ class RunStatus:
             ValueError: it already contains a run.
         """
         if is_rank_zero():
-            self.run.claim(self.summary, cfg, overrides)
+            self.run.create(self.summary, cfg, overrides)
         self._recording = True
 
     def reopen(self, cfg: DictConfig) -> None:
         """Reopens the directory of a run that is resumed."""
         if is_rank_zero():
-            self.run.reopen(self.summary, cfg)
+            self.run.prepare_resume(self.summary, cfg)
         self._recording = True
 
     def write(self, **entries: Any) -> None:

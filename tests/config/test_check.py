@@ -7,7 +7,7 @@ import torch
 
 from fmnist_lightning.config import devices, machine
 from fmnist_lightning.config.devices import num_gpus
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 
 BAD = {
     # misspelled group, option or key; also with a +, which Hydra itself accepts
@@ -94,7 +94,7 @@ BAD = {
 def test_invalid_override_is_rejected_with_its_key_and_what_is_allowed(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Exception) as refusal:
-        check([typed])
+        validate_command_line([typed])
     for words in BAD[typed]:
         assert words in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
@@ -114,19 +114,19 @@ def test_invalid_override_is_rejected_with_its_key_and_what_is_allowed(typed, tm
 )
 def test_valid_overrides_are_accepted(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check(typed)
+    validate_command_line(typed)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_value_and_group_choice_of_a_sweep_is_validated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check(["model=ann,cnn", "optimizer.lr=1e-4,1e-3", "seed=range(0,3)"], multirun=True)
+    validate_command_line(["model=ann,cnn", "optimizer.lr=1e-4,1e-3", "seed=range(0,3)"], multirun=True)
     with pytest.raises(ValueError, match="model=cnm: allowed are ann, cnn"):
-        check(["model=ann,cnm"], multirun=True)
+        validate_command_line(["model=ann,cnm"], multirun=True)
     with pytest.raises(ValueError, match=r"optimizer\.lr=-0\.1: must be a number above 0"):
-        check(["optimizer.lr=0.1,-0.1"], multirun=True)
+        validate_command_line(["optimizer.lr=0.1,-0.1"], multirun=True)
     with pytest.raises(ValueError, match=r"model\.filters=\[8\]: no such key"):
-        check(["model=cnn,ann", "model.filters=[8]"], multirun=True)
+        validate_command_line(["model=cnn,ann", "model.filters=[8]"], multirun=True)
 
 
 def fake_gpus(monkeypatch, number):
@@ -153,7 +153,7 @@ def fake_gpus(monkeypatch, number):
 def test_missing_device_is_rejected(typed, gpus, words, monkeypatch):
     fake_gpus(monkeypatch, gpus)
     with pytest.raises(ValueError, match=re.escape(words)):
-        check(typed)
+        validate_command_line(typed)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CUDA's driver is asked on Linux")
@@ -163,15 +163,15 @@ def test_driver_and_torch_count_the_same_gpus():
 
 def test_config_for_another_machine_can_be_shown(monkeypatch):
     fake_gpus(monkeypatch, 0)
-    check(["trainer=gpu", "hydra.run.dir=/proc/runs"], runs_here=False)
+    validate_command_line(["trainer=gpu", "hydra.run.dir=/proc/runs"], check_hardware=False)
     with pytest.raises(ValueError, match="must be one of auto, cpu, gpu"):
-        check(["trainer.accelerator=gppu"], runs_here=False)
+        validate_command_line(["trainer.accelerator=gppu"], check_hardware=False)
 
 
 def test_every_device_of_a_sweep_is_validated(monkeypatch):
     fake_gpus(monkeypatch, 0)
     with pytest.raises(ValueError, match="accelerator=gpu: no such device"):
-        check(["trainer.accelerator=cpu,gpu"], multirun=True)
+        validate_command_line(["trainer.accelerator=cpu,gpu"], multirun=True)
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_every_device_of_a_sweep_is_validated(monkeypatch):
 )
 def test_conflicting_values_are_rejected_with_a_remedy(typed, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        check(typed)
-    check([*typed, words.removeprefix("add ")])
+        validate_command_line(typed)
+    validate_command_line([*typed, words.removeprefix("add ")])
 
 
 def test_sweep_of_ddp_runs_or_into_another_sweep_is_rejected(validate_command, tmp_path):
     with pytest.raises(ValueError, match="start the runs one by one"):
-        check(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
+        validate_command_line(["trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"], multirun=True)
     (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=1,2']}}")
     with pytest.raises(ValueError, match=r"hydra\.sweep\.dir=.*: already contains another sweep or runs"):
         validate_command("-m", "seed=1,2,3", f"hydra.sweep.dir={tmp_path}")
@@ -209,7 +209,7 @@ def test_sweep_of_ddp_runs_or_into_another_sweep_is_rejected(validate_command, t
 )
 def test_invalid_sweep_is_rejected(typed, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        check([typed, "seed=1,2"] if "seed" not in typed else [typed], multirun=True)
+        validate_command_line([typed, "seed=1,2"] if "seed" not in typed else [typed], multirun=True)
 
 
 def test_missing_launcher_is_rejected_with_its_extra(monkeypatch):
@@ -217,15 +217,15 @@ def test_missing_launcher_is_rejected_with_its_extra(monkeypatch):
     with pytest.raises(
         ValueError, match=r"hydra/launcher=joblib: not installed; pip install 'fmnist_lightning\[sweep\]'"
     ):
-        check(["hydra/launcher=joblib", "seed=1,2"], multirun=True)
+        validate_command_line(["hydra/launcher=joblib", "seed=1,2"], multirun=True)
 
 
 def test_cluster_launcher_is_rejected_without_a_cluster(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ValueError, match="hydra/launcher=slurm: no Slurm on this machine"):
-        check(["hydra/launcher=slurm", "seed=1,2"], multirun=True)
+        validate_command_line(["hydra/launcher=slurm", "seed=1,2"], multirun=True)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    check(["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "seed=1,2"], multirun=True)
+    validate_command_line(["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "seed=1,2"], multirun=True)
 
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "GROUP_WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
@@ -238,32 +238,32 @@ def test_every_torchrun_process_reports_a_mismatch(rank, tmp_path, monkeypatch):
     for name, value in (TORCHRUN | {"RANK": rank}).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=r"trainer\.devices: 1 of this machine.*started 2; set trainer\.devices=2"):
-        check([*MACHINES, "trainer.devices=1", "trainer.num_nodes=2"])
+        validate_command_line([*MACHINES, "trainer.devices=1", "trainer.num_nodes=2"])
     with pytest.raises(ValueError, match=r"trainer\.num_nodes=1: .*4 processes on 2 machines.*trainer\.num_nodes=2"):
-        check(MACHINES)
+        validate_command_line(MACHINES)
     with pytest.raises(ValueError, match=r"own clock; name one for all: hydra\.run\.dir=outputs/NAME"):
-        check([*MACHINES, "trainer.num_nodes=2"])
-    check([*MACHINES, "trainer.num_nodes=2", f"hydra.run.dir={tmp_path}/run"])
+        validate_command_line([*MACHINES, "trainer.num_nodes=2"])
+    validate_command_line([*MACHINES, "trainer.num_nodes=2", f"hydra.run.dir={tmp_path}/run"])
     with pytest.raises(ValueError, match="start the runs one by one"):
-        check([*MACHINES, "trainer.num_nodes=2", "seed=1,2"], multirun=True)
+        validate_command_line([*MACHINES, "trainer.num_nodes=2", "seed=1,2"], multirun=True)
 
 
 def test_resumed_run_is_validated_by_its_own_config(monkeypatch):
     for name, value in (TORCHRUN | {"RANK": "0"}).items():
         monkeypatch.setenv(name, value)
-    check(["resume=outputs/run", "hydra.run.dir=/proc/runs"])
+    validate_command_line(["resume=outputs/run", "hydra.run.dir=/proc/runs"])
     with pytest.raises(ValueError, match=r"trainer\.devices"):
-        check(["resume=auto"])
+        validate_command_line(["resume=auto"])
 
 
 def test_several_machines_without_torchrun_are_rejected():
     with pytest.raises(ValueError, match=r"trainer\.num_nodes=2: several machines are launched by torchrun"):
-        check([*MACHINES, "trainer.num_nodes=2"])
+        validate_command_line([*MACHINES, "trainer.num_nodes=2"])
 
 
 def test_glob_and_quoted_options_are_accepted():
-    check(["model=glob(*)"], multirun=True)
-    check(["model='cnn'"])
+    validate_command_line(["model=glob(*)"], multirun=True)
+    validate_command_line(["model='cnn'"])
 
 
 def test_unwritable_run_directory_is_rejected(validate_command, tmp_path, monkeypatch):
@@ -287,16 +287,18 @@ def test_invalid_value_in_a_config_file_is_rejected(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  dropout: 2\n")
     with pytest.raises(ValueError, match=r"model\.dropout=2: must be a number from 0 to below 1"):
-        check(["experiment=mine"], config_dir=str(tmp_path))
+        validate_command_line(["experiment=mine"], config_dir=str(tmp_path))
 
 
 def test_missing_config_directory_is_rejected():
     with pytest.raises(ValueError, match="--config-dir=/nowhere: no such directory"):
-        check([], config_dir="/nowhere")
+        validate_command_line([], config_dir="/nowhere")
 
 
 def test_validation_imports_no_torch():
-    validate = "from fmnist_lightning.config.validate import check; check(['model=ann'])"
+    validate = (
+        "from fmnist_lightning.config.validate import validate_command_line; validate_command_line(['model=ann'])"
+    )
     program = f"import sys; {validate}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist_lightning.config.validate import check
-from fmnist_lightning.runs.resume import stored_config
+from fmnist_lightning.config.validate import validate_command_line
+from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 
 SWEEP = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
@@ -45,10 +45,10 @@ def test_named_primary_config_is_validated(validate_command, config_dir, tmp_pat
         validate_command("--config-dir", str(config_dir), "--config-name", "b")
     write(config_dir / "c.yaml", "defaults: [config, _self_]\nmodel: {dropout: 7}\n")
     with pytest.raises(ValueError, match=r"model\.dropout=7"):
-        check([], config_dir=str(config_dir), config_name="c")
+        validate_command_line([], config_dir=str(config_dir), config_name="c")
     write(config_dir / "d.yaml", "seed: 1\n")  # not based on config.yaml
     with pytest.raises(ValueError, match="data: missing from the configuration"):
-        check([], config_dir=str(config_dir), config_name="d")
+        validate_command_line([], config_dir=str(config_dir), config_name="d")
     assert {path: path.read_bytes() for path in files} == files
 
 
@@ -101,9 +101,11 @@ def test_sweep_declared_in_a_config_file_is_validated(
 
 def test_typed_values_replace_those_of_a_sweep_in_a_config_file(config_dir):
     write(config_dir / "experiment" / "grid.yaml", f"# @package _global_\n{SWEEP}model.dropout: 0.1,7\n")
-    launch = check(["experiment=grid", "model.dropout=0.3"], config_dir=str(config_dir))
+    launch = validate_command_line(["experiment=grid", "model.dropout=0.3"], config_dir=str(config_dir))
     assert launch.multirun
-    assert not check(["experiment=grid", "hydra.mode=RUN", "model.dropout=0.3"], True, str(config_dir)).multirun
+    assert not validate_command_line(
+        ["experiment=grid", "hydra.mode=RUN", "model.dropout=0.3"], True, str(config_dir)
+    ).multirun
 
 
 def test_sweep_whose_config_file_changed_is_another_sweep(validate_command, config_dir, tmp_path):
@@ -141,20 +143,20 @@ def test_resume_rejects_a_stored_config_that_is_not_the_runs(composed, tmp_path)
     from fmnist_lightning.runs.provenance import config_sha256
 
     cfg = composed("model=ann")
-    run.claim({"status": "interrupted", "overrides": [], "config_sha256": config_sha256(cfg)}, cfg, [])
-    assert stored_config(run, []).seed == 0
+    run.create({"status": "interrupted", "overrides": [], "config_sha256": config_sha256(cfg)}, cfg, [])
+    assert config_to_resume(run, []).seed == 0
     run.config_file.write_text(run.config_file.read_text().replace("seed: 0", "seed: 9"))
     with pytest.raises(
         ValueError, match=r"config\.yaml: differs from the configuration with which the run was started"
     ):
-        stored_config(run, [])
+        config_to_resume(run, [])
 
 
 def test_stored_config_is_resolved(composed, tmp_path, monkeypatch, data_root):
     monkeypatch.setenv("MY_DATA", str(data_root))
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    run.claim({"status": "running", "overrides": []}, composed("model=ann", "data.root=${oc.env:MY_DATA}"), [])
+    run.create({"status": "running", "overrides": []}, composed("model=ann", "data.root=${oc.env:MY_DATA}"), [])
     assert run.read_config().data.root == str(data_root)
 
 
@@ -171,7 +173,7 @@ def test_stored_config_is_resolved(composed, tmp_path, monkeypatch, data_root):
 )
 def test_valid_sweeps_are_accepted(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert check(typed, multirun=True).multirun
+    assert validate_command_line(typed, multirun=True).multirun
 
 
 def test_config_files_in_any_directory_are_found(config_dir):
@@ -179,9 +181,9 @@ def test_config_files_in_any_directory_are_found(config_dir):
         config_dir / "experiment" / "mine.yaml",
         "# @package _global_\nseed: 5\ndata: {root: '${hydra:runtime.output_dir}'}\n",
     )
-    check(["experiment=mine"], config_dir=str(config_dir))
-    check(["experiment=mine", f"hydra.searchpath=['file://{config_dir}']"])
-    check(["experiment=mine", "seed=1,2", f"hydra.searchpath=['file://{config_dir}']"], multirun=True)
+    validate_command_line(["experiment=mine"], config_dir=str(config_dir))
+    validate_command_line(["experiment=mine", f"hydra.searchpath=['file://{config_dir}']"])
+    validate_command_line(["experiment=mine", "seed=1,2", f"hydra.searchpath=['file://{config_dir}']"], multirun=True)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_config_files_in_any_directory_are_found(config_dir):
 )
 def test_sweeps_that_cannot_run_name_their_key(typed, message):
     with pytest.raises(ValueError, match=message):
-        check([typed], multirun=True)
+        validate_command_line([typed], multirun=True)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_sweeps_that_cannot_run_name_their_key(typed, message):
 )
 def test_hints_can_be_typed(typed, message):
     with pytest.raises(ValueError, match=message):
-        check([typed])
+        validate_command_line([typed])
 
 
 @pytest.mark.slow
@@ -234,7 +236,7 @@ def test_sweep_from_a_config_file_runs_and_repeats(config_dir, data_root, tmp_pa
     best = next(line for line in second.stdout.splitlines() if line.startswith("best by validation loss"))
     repeat = shlex.split(best.partition("python -m fmnist_lightning ")[2])
     assert repeat[:3] == ["--config-dir", str(config_dir), "hydra.mode=RUN"]
-    assert not check(repeat[2:], config_dir=str(config_dir)).multirun
+    assert not validate_command_line(repeat[2:], config_dir=str(config_dir)).multirun
     for job in (0, 1):
         assert f"job {job} is already completed" in second.stdout
     jobs = [Run(path.parent) for path in (tmp_path / "sweep").rglob("summary.json")]

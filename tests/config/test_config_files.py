@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import composed as compose_command
-from fmnist_lightning.config.config_files import scan_config_files, user_folders
+from fmnist_lightning.config.compose import compose_config as compose_command
+from fmnist_lightning.config.config_files import scan_config_files, user_config_dirs
 from fmnist_lightning.runs.provenance import config_sha256
-from fmnist_lightning.runs.resume import find_unfinished_runs, stored_config
+from fmnist_lightning.runs.resume import config_to_resume, find_unfinished_runs
 from fmnist_lightning.runs.run import Run
 
 WRITER = "_target_: my_loggers.Writer\nfolder: /var/log/runs\nname: a\n"
@@ -65,7 +65,7 @@ def test_files_are_read_at_their_package_and_run_folders_are_not(project):
 def test_own_code_needs_the_config_dir_again(group, target, project):
     run = stored(project / "run", compose_command([group, "optimizer=sgd"], str(project)))
     for resume in (False, True):
-        run.read_config(folders=[project], resume=resume)
+        run.read_config(config_dirs=[project], resume=resume)
         with pytest.raises(ValueError, match=rf"{target}: no config file names it; .* add --config-dir DIR"):
             run.read_config(resume=resume)
 
@@ -84,25 +84,25 @@ def test_own_code_needs_the_config_dir_again(group, target, project):
 )
 def test_stored_config_with_own_code_cannot_name_more_than_its_files(key, value, words, project):
     run = stored(project / "run", compose_command(["model=small/tiny", "logger=writer", "optimizer=sgd"], str(project)))
-    stored_config(run, [], [project])
+    config_to_resume(run, [], [project])
     config = OmegaConf.load(run.config_file)
     OmegaConf.update(config, key, value, force_add=True)
     OmegaConf.save(config, run.config_file)
     with pytest.raises(ValueError, match=words):
-        stored_config(run, [], [project])
+        config_to_resume(run, [], [project])
 
 
 def test_logger_settings_may_change_on_resume(project):
     run = stored(project / "run", compose_command(["logger=writer"], str(project)))
-    cfg = stored_config(run, ["logger.writer.folder=/mnt/runs"], [project])
+    cfg = config_to_resume(run, ["logger.writer.folder=/mnt/runs"], [project])
     assert cfg.logger.writer.folder == "/mnt/runs"
 
 
 def test_auto_finds_a_run_with_own_code_and_reports_one_that_it_cannot_read(project):
     typed = ["model=small/tiny", "optimizer=sgd", f"hydra.run.dir={project}/run"]
     cfg = compose_command(typed, str(project))
-    assert user_folders(cfg.hydra) == [project]
+    assert user_config_dirs(cfg.hydra) == [project]
     run = stored(project / "run", cfg)
-    assert [found.folder for found in find_unfinished_runs(cfg, user_folders(cfg.hydra))] == [run.folder]
+    assert [found.folder for found in find_unfinished_runs(cfg, user_config_dirs(cfg.hydra))] == [run.folder]
     with pytest.raises(ValueError, match="add --config-dir DIR"):
         list(find_unfinished_runs(cfg))

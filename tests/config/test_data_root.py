@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.data import FashionMNISTData
 
 
@@ -20,14 +20,14 @@ def test_unusable_data_root_is_rejected_by_its_key(data, root, tmp_path):
     Path("link").symlink_to("nowhere")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(ValueError, match=f"^data.root={root}: .*choose another data.root$"):
-        check([data, f"data.root={root}"])
+        validate_command_line([data, f"data.root={root}"])
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_data_root_that_is_missing_empty_or_read_only_with_data_is_accepted(tmp_path, data_root):
     (tmp_path / "empty").mkdir()
     for root in ("missing/below", "empty", data_root):
-        check(["data=synthetic", f"data.root={root}"])
+        validate_command_line(["data=synthetic", f"data.root={root}"])
 
 
 def test_synthetic_images_are_read_from_a_read_only_data_root(data_root, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist_lightning.config.monitored import MONITORED, mode_of, resolve_mode, wrong_mode
+from fmnist_lightning.config.monitored import MONITORED, mode_contradiction, mode_of, resolve_mode
 from fmnist_lightning.config.schema import first_violation
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.outcome import print_outcome
@@ -46,9 +46,9 @@ def test_a_mode_that_contradicts_its_metric_is_rejected_by_name(callback, metric
 
 def test_a_users_metric_needs_an_explicit_mode():
     callback = OmegaConf.create({"monitor": "val/f1", "mode": "auto"})
-    assert "callbacks.mine.mode=auto: cannot be derived" in wrong_mode({"mine": callback})
+    assert "callbacks.mine.mode=auto: cannot be derived" in mode_contradiction({"mine": callback})
     callback.mode = "max"
-    assert wrong_mode({"mine": callback, "progress": None}) is None
+    assert mode_contradiction({"mine": callback, "progress": None}) is None
     assert resolve_mode(callback) == {}
 
 

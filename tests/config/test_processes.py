@@ -89,9 +89,9 @@ def test_every_task_of_srun_would_train_the_whole_run(command):
 def test_train_called_from_python_ignores_foreign_ranks(data_root, tmp_path):
     program = (
         "import sys\n"
-        "from fmnist_lightning.config.compose import composed, without_hydra\n"
+        "from fmnist_lightning.config.compose import compose_config, without_hydra\n"
         "from fmnist_lightning.training.run import train\n"
-        "summary = train(without_hydra(composed(sys.argv[2:])), sys.argv[1], [])\n"
+        "summary = train(without_hydra(compose_config(sys.argv[2:])), sys.argv[1], [])\n"
         "print(summary['status'])\n"
     )
     overrides = ["model=ann", "data=synthetic", "data.num_train=400", "data.num_test=100", "trainer.max_epochs=1"]

@@ -7,7 +7,7 @@ import pytest
 
 from fmnist_lightning.config.partial import partial_overrides
 from fmnist_lightning.config.trainer_arguments import trainer_arguments
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.evaluation.sweeps import draw_sweep
 from fmnist_lightning.runs.ranking import best, ranked
 from fmnist_lightning.runs.run import Run
@@ -33,7 +33,7 @@ from fmnist_lightning.runs.sweep import Sweep
 )
 def test_argument_of_the_trainer_is_accepted(typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check([typed if typed.startswith("+") else f"+trainer.{typed}"])
+    validate_command_line([typed if typed.startswith("+") else f"+trainer.{typed}"])
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_argument_of_the_trainer_is_accepted(typed, tmp_path, monkeypatch):
 )
 def test_wrong_argument_is_rejected_by_name(typed, words):
     with pytest.raises(ValueError, match=words):
-        check([typed])
+        validate_command_line([typed])
 
 
 def test_arguments_in_a_sweep_and_in_an_experiment_are_validated(tmp_path):
@@ -63,18 +63,18 @@ def test_arguments_in_a_sweep_and_in_an_experiment_are_validated(tmp_path):
     for name, value in (("good", "0.5"), ("wrong", "[1]"), ("own", "0.5\n  plugins: evil")):
         text = f"# @package _global_\ntrainer:\n  val_check_interval: {value}\n"
         (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
-    check(["experiment=good", "+trainer.min_epochs=1,2"], multirun=True, config_dir=str(tmp_path))
+    validate_command_line(["experiment=good", "+trainer.min_epochs=1,2"], multirun=True, config_dir=str(tmp_path))
     with pytest.raises(ValueError, match=r"trainer\.min_epochs=x"):
-        check(["+trainer.min_epochs=1,x"], multirun=True)
+        validate_command_line(["+trainer.min_epochs=1,x"], multirun=True)
     with pytest.raises(ValueError, match=r"trainer\.val_check_interval=\[1\]: must be"):
-        check(["experiment=wrong"], config_dir=str(tmp_path))
+        validate_command_line(["experiment=wrong"], config_dir=str(tmp_path))
     with pytest.raises(ValueError, match=r"trainer\.plugins: set by fmnist_lightning"):
-        check(["experiment=own"], config_dir=str(tmp_path))
+        validate_command_line(["experiment=own"], config_dir=str(tmp_path))
 
 
 def test_signature_is_read_without_importing_lightning():
-    program = "import sys; from fmnist_lightning.config.validate import check; check(['+trainer.min_epochs=1'])"
-    program += "; print('torch' in sys.modules, 'lightning' in sys.modules)"
+    validate = "from fmnist_lightning.config.validate import validate_command_line as v; v(['+trainer.min_epochs=1'])"
+    program = f"import sys; {validate}; print('torch' in sys.modules, 'lightning' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", "False"]
 

@@ -60,7 +60,7 @@ def run(name: str, data_root: Path, folder: Path) -> dict[str, Any]:
     """
     import torch
 
-    from fmnist_lightning.config.compose import composed, without_hydra
+    from fmnist_lightning.config.compose import compose_config, without_hydra
     from fmnist_lightning.runs.run import Run
     from fmnist_lightning.training.run import train
 
@@ -71,10 +71,10 @@ def run(name: str, data_root: Path, folder: Path) -> dict[str, Any]:
         if name == "ann_ddp":
             _command([*overrides, f"hydra.run.dir={folder}"])
         elif name == "ann_resumed":
-            train(without_hydra(composed([*overrides, "trainer.max_epochs=1"])), folder, [])
-            train(without_hydra(composed(overrides)), folder, [], resume=True)
+            train(without_hydra(compose_config([*overrides, "trainer.max_epochs=1"])), folder, [])
+            train(without_hydra(compose_config(overrides)), folder, [], resume=True)
         else:
-            train(without_hydra(composed(overrides)), folder, [])
+            train(without_hydra(compose_config(overrides)), folder, [])
     finally:
         torch.set_num_threads(threads)
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -143,7 +143,7 @@ def test_evaluate_rejects_a_directory_without_a_run_before_importing_torch(tmp_p
 
 def test_evaluate_rejects_a_run_without_scores(tmp_path):
     run = Run(tmp_path)
-    run.claim({"status": "failed", "overrides": []}, OmegaConf.create({}), [])
+    run.create({"status": "failed", "overrides": []}, OmegaConf.create({}), [])
     with pytest.raises(ValueError, match="has no scores, its status is failed"):
         evaluate([f"run={tmp_path}"])
 

@@ -3,7 +3,7 @@ import shutil
 import pytest
 import torch
 
-from fmnist_lightning.runs.resume import stored_config
+from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.training_length import explain_end
 from fmnist_lightning.training.run import train
@@ -24,7 +24,7 @@ def test_a_higher_patience_resumes_a_run_that_early_stopping_ended(stopped, comp
     longer = ["callbacks.early_stopping.patience=4", "trainer.max_epochs=14"]
     run, uninterrupted = Run(tmp_path / "run"), Run(tmp_path / "uninterrupted")
     shutil.copytree(stopped.folder, run.folder)
-    summary = train(stored_config(run, longer), run.folder, longer, resume=True)
+    summary = train(config_to_resume(run, longer), run.folder, longer, resume=True)
     train(composed(*ANN, *longer), uninterrupted.folder, [])
     assert summary["epochs"] > stopped.read_summary()["epochs"]
     assert run.metrics_csv.read_bytes() == uninterrupted.metrics_csv.read_bytes()
@@ -45,7 +45,7 @@ def test_a_higher_patience_resumes_a_run_that_early_stopping_ended(stopped, comp
 def test_overrides_without_effect_on_an_early_stopped_run_are_rejected(overrides, stopped):
     epochs = stopped.read_summary()["epochs"]
     with pytest.raises(ValueError, match="no effect") as error:
-        stored_config(stopped, overrides)
+        config_to_resume(stopped, overrides)
     assert overrides[0] in str(error.value)
     hint = f"early stopping ended it after epoch {epochs}; callbacks.early_stopping.patience=N, above 1, resumes it"
     assert hint in str(error.value)
@@ -57,14 +57,14 @@ def test_a_run_that_trained_all_epochs_trains_longer_with_more_epochs_only(compo
     train(composed("model=ann", "model.hidden=[16]", "logger=none"), run.folder, [])
     assert explain_end(run, run.read_config()) == "all 2 epochs are done; trainer.max_epochs=N, above 2, trains longer"
     with pytest.raises(ValueError, match=r"patience=9: no effect .* trainer\.max_epochs=N, above 2"):
-        stored_config(run, ["callbacks.early_stopping.patience=9"])
+        config_to_resume(run, ["callbacks.early_stopping.patience=9"])
     with pytest.raises(ValueError, match=r"trainer\.max_epochs=1: must be at least 2"):
-        stored_config(run, ["trainer.max_epochs=1"])
-    assert stored_config(run, ["trainer.max_epochs=3"]).trainer.max_epochs == 3
+        config_to_resume(run, ["trainer.max_epochs=1"])
+    assert config_to_resume(run, ["trainer.max_epochs=3"]).trainer.max_epochs == 3
 
 
 def test_patience_of_a_run_without_early_stopping_is_rejected(composed, tmp_path):
     run = Run(tmp_path)
     train(composed(*ANN, "~callbacks.early_stopping", "trainer.max_epochs=1"), run.folder, [])
     with pytest.raises(ValueError, match="patience=9: the run has no early stopping"):
-        stored_config(run, ["callbacks.early_stopping.patience=9", "trainer.max_epochs=2"])
+        config_to_resume(run, ["callbacks.early_stopping.patience=9", "trainer.max_epochs=2"])

@@ -1,6 +1,6 @@
 import pytest
 
-from fmnist_lightning.config.validate import check
+from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant, plan
 from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
 
@@ -31,7 +31,7 @@ def test_run_names_are_unique_and_valid_directory_names():
 def test_overrides_of_every_planned_run_are_valid():
     for variant in {run.variant for run in plan([0])}:
         for size in ("full", "quick"):
-            check([*variant.overrides(0, size), "data=synthetic"])
+            validate_command_line([*variant.overrides(0, size), "data=synthetic"])
 
 
 def test_smaller_training_sets_take_the_same_number_of_steps():

@@ -7,13 +7,15 @@ Writes nothing. Exits with 1 if the scores differ from the run's summary.
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
+from fmnist_lightning.config.config_files import add_to_path
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
 
-# summing float32 in another order, on another device, changes the loss by less, and a few of 10,000 predictions
+# float32 results differ between devices: the loss by less than this, the accuracy by a few of 10,000 images
 TOLERANCE = 5e-4
 
 
@@ -33,47 +35,48 @@ class Arguments:
 
 
 def evaluate(argv: list[str]) -> int:
-    """Scores a run again; 0 if validation and test scores agree with its summary, else 1.
-
-    Raises:
-        ValueError: an unknown argument, a directory without a run, a run without scores, or other images than its own.
-    """
-    given = parse_arguments(Arguments, argv)
-    check_device(given.accelerator)
-    run = Run.existing(given.run)
+    """Scores a run again; 0 if validation and test scores agree with its summary, else 1."""
+    arguments = parse_arguments(Arguments, argv)
+    check_device(arguments.accelerator)
+    run = Run.existing(arguments.run)
     summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    config_dirs = [Path(given.config_dir).resolve()] if given.config_dir else []
+    config_dirs = [Path(arguments.config_dir).resolve()] if arguments.config_dir else []
     if config_dirs and not config_dirs[0].is_dir():
-        raise ValueError(f"--config-dir={given.config_dir}: no such directory")
+        raise ValueError(f"--config-dir={arguments.config_dir}: no such directory")
     cfg = run.read_config(config_dirs=config_dirs)
+    add_to_path(config_dirs)
 
     from hydra.utils import instantiate
     from rich.console import Console
 
     from fmnist_lightning.evaluation.terminal import print_scores
-    from fmnist_lightning.inference import load_run
+    from fmnist_lightning.inference.predictor import choose_device, load_best
     from fmnist_lightning.training.scoring import score_splits
 
-    predictor = load_run(run.folder, config_dirs, given.accelerator, summary["precision"])
+    predictor = load_best(run, cfg, choose_device(arguments.accelerator), summary["precision"])
     # the data source that the run used, also if its config says auto
-    root = given.data_root or cfg.data.root
+    root = arguments.data_root or cfg.data.root
     data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
     data.setup()
-    for fingerprint in ("data_sha256", "split_sha256"):
-        if data.dataset_info[fingerprint] != summary[fingerprint]:
-            raise ValueError(f"run={run.folder}: these are not its images, {fingerprint} differs; set data.root=DIR")
+    data.check_images(summary, f"run={run.folder}")
     scores, _ = score_splits(predictor, data)
     print_scores(scores["test"], data.class_names, Console(highlight=False))
+    agrees = _compare(scores, summary)
+    print(f"run: {run.folder}")
+    return 0 if agrees else 1
+
+
+def _compare(scores: dict[str, Any], summary: dict[str, Any]) -> bool:
+    """Prints the scores beside those of the summary; whether they agree."""
     agrees = True
     for stage, name in itertools.product(("val", "test"), ("loss", "accuracy")):
         score, expected = scores[stage][name], summary[stage][name]
         print(f"{stage + ' ' + name:>13} {score:.4f}, in summary.json {expected:.4f}")
         agrees = agrees and abs(score - expected) <= TOLERANCE
     print("agrees with its summary" if agrees else "DOES NOT AGREE with its summary")
-    print(f"run: {run.folder}")
-    return 0 if agrees else 1
+    return agrees
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Project:
 
     def _model(self) -> Classifier:
         model = build_model(self.cfg)
-        model.normalize.set_statistics(self.data.mean, self.data.std)
+        model.normalize.set_mean_and_std(self.data.mean, self.data.std)
         return model
 
     def batches(self, stage: str = "train") -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""The images: downloaded and verified, or synthetic; split and batched."""
+"""The images: downloaded and verified (archives), or drawn (garments) and cached (synthetic); split and batched."""
 
 from fmnist_lightning.data.datamodule import FashionMNISTData
 

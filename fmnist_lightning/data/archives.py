@@ -1,7 +1,6 @@
-"""The four official files: where they are searched for, downloaded from, and how they are verified.
+"""Finds or downloads the four official files, gzipped or unpacked, and verifies a checksum each time they are read.
 
-They are accepted gzipped, as published, and unpacked, as torchvision writes them. A checksum verifies each file every
-time it is read. Names, MD5 sums and layout are those of torchvision, whose reader does not verify unpacked files.
+Names, MD5 sums and layout are those of torchvision, whose reader does not verify unpacked files.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ UNPACKED_SHA256: dict[str, str] = {  # of what is in the archives that have the 
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 MIRROR_VARIABLE = "FASHION_MNIST_MIRROR"
-MAX_ARCHIVE_BYTES = 64 * 2**20  # bytes of a file, gzipped or not: 26 and 47 million are the most
+MAX_ARCHIVE_BYTES = 64 * 2**20  # the largest file has 26 million bytes gzipped, 47 million unpacked
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +39,16 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
     """Reads Fashion-MNIST, after downloading files that are missing or damaged.
 
     Args:
-        root: the directory of the files, itself or with `FashionMNIST/raw` in it (torchvision's layout). Keras's cache
-            is searched after it.
-        mirrors: folders or http(s)/file URLs, tried in order after the environment's FASHION_MNIST_MIRROR.
+        root: the directory that contains the files or `FashionMNIST/raw`; Keras's cache is searched after it.
+        mirrors: directories or http(s)/file URLs, tried in order after the environment's FASHION_MNIST_MIRROR.
 
     Returns:
         Training images (60000, 28, 28) uint8, their labels (60000,) int64, test images (10000, 28, 28) and labels.
 
     Raises:
-        UnreachableError: an archive is missing and no mirror has it.
-        ValueError: an archive on disk is not the published one and no mirror has it.
-        OSError: an archive cannot be written where it belongs.
+        UnreachableError: an archive is missing, and no mirror has it.
+        ValueError: an archive on disk is not the published one, and no mirror has it.
+        OSError: an archive cannot be written.
         MemoryError: the dataset does not fit in memory.
     """
     try:
@@ -67,45 +65,39 @@ def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tenso
     if missing:
         contents |= _download(root, missing, mirrors)
     arrays = [read_idx(name, content, MAX_ARCHIVE_BYTES) for name, content in contents.items() if content is not None]
+    train_images, train_labels, test_images, test_labels = arrays
     names = list(PUBLISHED_MD5)
     for i in (0, 2):
-        images, labels = arrays[i : i + 2]
-        if len(images) != len(labels):
-            raise ValueError(f"{names[i + 1]}: {len(labels)} labels, where {names[i]} has {len(images)} images")
-    train_images, train_labels, test_images, test_labels = arrays
+        if len(arrays[i]) != len(arrays[i + 1]):
+            raise ValueError(
+                f"{names[i + 1]}: {len(arrays[i + 1])} labels, where {names[i]} has {len(arrays[i])} images"
+            )
     return train_images, train_labels, test_images, test_labels
 
 
-def _raw(root: Path) -> Path:
-    return root / "FashionMNIST" / "raw"
-
-
-def _keras_cache() -> Path:
+def _folders(root: Path) -> tuple[Path, Path, Path]:
+    """The directories that are searched; missing archives are downloaded to the first one, torchvision's."""
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 - stays where there is no home
-    return Path(home) / "datasets" / "fashion-mnist"
+    return root / "FashionMNIST" / "raw", root, Path(home) / "datasets" / "fashion-mnist"
 
 
-def _find(root: Path, archive: str) -> tuple[bytes | None, str]:
-    """The first verified copy of a file, gzipped or unpacked; else None, and what is wrong with each copy."""
-    faults: list[str] = []
-    for folder in (_raw(root), root, _keras_cache()):
+def _find(root: Path, archive: str) -> tuple[bytes | None, list[str]]:
+    """The first verified copy of a file, gzipped or unpacked; if none, None and the error of each copy."""
+    disk_errors: list[str] = []
+    for folder in _folders(root):
         for name in (archive, archive.removesuffix(".gz")):
             path = folder / name
             if path.is_symlink() or path.exists():  # a dangling link is reported too
                 try:
-                    return _read(path, archive), ""
+                    return _read(path, archive), []
                 except ValueError as error:
                     log.warning("%s; it is not used", error)
-                    faults.append(str(error))
-    return None, "; ".join(faults)
+                    disk_errors.append(str(error))
+    return None, disk_errors
 
 
 def _read(path: Path, archive: str) -> bytes:
-    """The content of an archive, or of the same file unpacked.
-
-    Raises:
-        ValueError: it is not the published file, or cannot be read.
-    """
+    """The content of an archive, or of the same file unpacked; ValueError if it is not the published one."""
     if not path.is_file():  # a directory, a pipe, a link to nowhere or to itself
         raise ValueError(f"{path} is not the published archive but no file at all")
     try:
@@ -131,25 +123,25 @@ def _md5(content: bytes | bytearray) -> str:
 
 
 def _download(root: Path, names: list[str], mirrors: list[str]) -> dict[str, bytes]:
-    """Downloads archives into root, atomically; of several processes one downloads, the others wait."""
-    raw = _raw(root)
+    """Downloads archives atomically; of several processes one downloads, the others wait."""
+    raw = _folders(root)[0]
     raw.mkdir(parents=True, exist_ok=True)
     with FileLock(raw / ".lock"):
         contents: dict[str, bytes] = {}
         for name in names:
-            content, faults = _find(root, name)  # another process may have downloaded it meanwhile
-            failures: list[str] = []
+            content, disk_errors = _find(root, name)  # another process may have downloaded it meanwhile
+            mirror_errors: list[str] = []
             for mirror in mirrors:
                 if content is not None:
                     break
                 try:
                     content = _download_one(name, mirror)
                 except (OSError, ValueError, http.client.HTTPException) as error:
-                    failures.append(f"{mirror}: {_printable(error)}")
+                    mirror_errors.append(f"{mirror}: {_printable(error)}")
                 else:
                     atomic_write(raw / name, content)  # an error here, such as a full disk, is not the mirror's
             if content is None:
-                raise _explain(root, faults, failures)
+                raise _missing_error(root, disk_errors, mirror_errors)
             contents[name] = content
         return contents
 
@@ -168,15 +160,16 @@ def _printable(error: Exception) -> str:
     return message[:300] or type(error).__name__
 
 
-def _explain(root: Path, faults: str, failures: list[str]) -> Exception:
-    tried = "; ".join(failures) or "none is given"
-    if faults:
+def _missing_error(root: Path, disk_errors: list[str], mirror_errors: list[str]) -> Exception:
+    tried = "; ".join(mirror_errors) or "none is given"
+    if disk_errors:
         return ValueError(
-            f"{faults}; it could not be downloaded again. Mirrors: {tried}. "
+            f"{'; '.join(disk_errors)}; it could not be downloaded again. Mirrors: {tried}. "
             f"Delete it or set {MIRROR_VARIABLE} to a directory or URL of the four archives"
         )
+    raw, _, keras_cache = _folders(root)
     return UnreachableError(
-        f"Fashion-MNIST is not in {_raw(root)}, {root} or {_keras_cache()}, and no mirror has it. Put "
+        f"Fashion-MNIST is not in {raw}, {root} or {keras_cache}, and no mirror has it. Put "
         f"{', '.join(PUBLISHED_MD5)} (gzipped or unpacked) there, or set {MIRROR_VARIABLE} to a directory or URL of "
         f"the archives, or train on synthetic images with data=synthetic. Mirrors: {tried}"
     )

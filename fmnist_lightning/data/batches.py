@@ -15,17 +15,17 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
     """One tensor of indices per batch.
 
     Lightning replaces samplers that are not a DistributedSampler (on several devices) or not a SequentialSampler
-    (with overfit_batches).
+    (with overfit_batches). It is both, so that Lightning keeps it.
 
     Args:
         num_images: number of images in all processes.
         batch_size: indices per batch; the last batch may be shorter. In shuffled order a single remaining image
             joins the batch before it: batch normalization cannot learn from one image.
-        seed: of the order, which is a function of (seed, epoch); None keeps the order of the images.
-        rank: of this process; with `world_size` processes each image goes to one of them.
+        seed: seed of the order; None keeps the order of the images.
+        rank: rank of this process; each image goes to one process.
         world_size: number of processes. In shuffled order up to world_size - 1 images are left out of an epoch, others
             in each epoch: all processes must take the same number of steps.
-        device: of the indices.
+        device: device of the indices.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
     ) -> None:
         self.num_images, self.batch_size, self.order_seed, self.device = num_images, batch_size, seed, device
         self.rank, self.world_size, self.epoch = rank, world_size, 0
-        self.start = self.position = 0  # batches to skip in the next epoch; batches of this epoch so far
+        self.num_skipped = self.num_returned = 0  # batches to skip in the next epoch; batches of this epoch so far
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch, also of the first one after a resume."""
         self.epoch = epoch
 
-    def _local_positions(self) -> range:
-        even = self.num_images - self.num_images % self.world_size if self.order_seed is not None else self.num_images
-        return range(self.rank, even, self.world_size)
+    def _local_range(self) -> range:
+        num_left_out = 0 if self.order_seed is None else self.num_images % self.world_size
+        return range(self.rank, self.num_images - num_left_out, self.world_size)
 
     def __iter__(self) -> Iterator[Tensor]:  # type: ignore[override]
         if self.order_seed is None:
@@ -55,16 +55,16 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
         else:
             # numpy mixes both numbers in full; torch's CPU generator keeps the low 32 bits of a seed
             order = torch.from_numpy(np.random.default_rng([self.order_seed, self.epoch]).permutation(self.num_images))
-        positions = self._local_positions()
-        order = order[positions.start : positions.stop : positions.step].to(self.device)
-        start, self.start = self.start, 0
-        for i in range(start, len(self)):
-            self.position = i + 1
+        local = self._local_range()
+        order = order[local.start : local.stop : local.step].to(self.device)
+        num_skipped, self.num_skipped = self.num_skipped, 0
+        for i in range(num_skipped, len(self)):
+            self.num_returned = i + 1
             stop = (i + 1) * self.batch_size if i + 1 < len(self) else len(order)
             yield order[i * self.batch_size : stop]
 
     def __len__(self) -> int:
-        num_full, remainder = divmod(len(self._local_positions()), self.batch_size)
+        num_full, remainder = divmod(len(self._local_range()), self.batch_size)
         joins = self.order_seed is not None and remainder == 1 and num_full > 0
         return num_full + (remainder > 0 and not joins)
 
@@ -75,9 +75,9 @@ class BatchLoader(DataLoader[Batch]):
     def state_dict(self) -> dict[str, Any]:
         """The number of batches of the epoch so far."""
         assert isinstance(self.sampler, BatchIndices)
-        return {"position": self.sampler.position}
+        return {"position": self.sampler.num_returned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues after those batches."""
         assert isinstance(self.sampler, BatchIndices)
-        self.sampler.start = state_dict["position"]
+        self.sampler.num_skipped = state_dict["position"]

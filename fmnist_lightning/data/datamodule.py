@@ -4,6 +4,7 @@ The model's first layer normalises them. No worker processes: a gather of 512 im
 from one process to another.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,7 @@ from fmnist_lightning.data.transforms import augment
 class FashionMNISTData(pl.LightningDataModule):
     """Fashion-MNIST, or synthetic images in its place, split into train, val and test.
 
-    Args:
-        source: `fashion_mnist`, `synthetic`, or `auto`: synthetic images if the dataset is not available.
-        root: directory of the archives and of the synthetic images.
-        mirrors: directories or URLs of the archives, tried after the environment's FASHION_MNIST_MIRROR.
-        batch_size: images per step and device.
-        val_fraction: stratified fraction of the training images that is used for validation.
-        train_fraction: stratified fraction of the training split that is used for training.
-        split_seed: seed of the split, independent of the run's seed.
-        augment: random horizontal flip and 2-pixel crop of the training batches.
-        num_train: number of synthetic training images, before the split.
-        num_test: number of synthetic test images.
+    The arguments are described in conf/data/fashion_mnist.yaml and synthetic.yaml.
 
     After `setup`, `images` (N, 28, 28) uint8 and `labels` (N,) hold {train, val, test}; `mean` and `std` are those of
     the training split's pixels, scaled to [0, 1]; `dataset_info` holds the entries of a summary.
@@ -61,20 +52,20 @@ class FashionMNISTData(pl.LightningDataModule):
         self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
         self.split_seed = split_seed
         self.augment, self.num_train, self.num_test = augment, num_train, num_test
-        self.seed = 0  # the order of the training images is a function of (seed, epoch); set by a run
+        self.seed = 0  # of the order; set by a run to its own seed, which is no key of the group `data`
         self.images: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
         self.dataset_info: dict[str, Any] = {}
         self.mean = self.std = 0.0
 
     def setup(self, stage: str | None = None) -> None:
-        """Loads and splits the images in the first call.
+        """Loads and splits the images in the first call; compares the processes of a run in a later one.
 
-        Raises:
-            ValueError: the processes that train together do not have the same images in the same split.
+        A run calls it before its trainer does, which connects the processes. There is no `prepare_data`: a file lock
+        lets one process per directory download, so that each machine may have a directory of its own.
         """
         if self.images:
-            self._compare()
+            self._compare_processes()
             return
         source = Source(self.source, self.root, tuple(self.mirrors), self.num_train, self.num_test)
         loaded = load_split(source, self.val_fraction, self.train_fraction, self.split_seed)
@@ -84,8 +75,8 @@ class FashionMNISTData(pl.LightningDataModule):
         )
         self.mean, self.std = loaded.mean, loaded.std
 
-    def _compare(self) -> None:
-        """Checks that all connected processes have the same images and settings."""
+    def _compare_processes(self) -> None:
+        """Raises ValueError if the connected processes do not have the same images, split and settings."""
         if self.trainer is None:
             return
         strategy = self.trainer.strategy
@@ -97,11 +88,11 @@ class FashionMNISTData(pl.LightningDataModule):
             )
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled batches, in another order in each epoch; a part of them on each of several devices."""
+        """Shuffled batches, in another order in each epoch; each device has a part of them."""
         return self._loader("train", shuffle=True)
 
     def val_dataloader(self) -> BatchLoader:
-        """Batches in the order of the split; a part of them on each of several devices."""
+        """Batches in the order of the split; each device has a part of them."""
         return self._loader("val")
 
     def test_dataloader(self) -> BatchLoader:
@@ -135,13 +126,16 @@ class FashionMNISTData(pl.LightningDataModule):
         return {name: self.dataset_info[name] for name in ("data_sha256", "split_sha256")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compares a checkpoint's images with these.
+        """Raises ValueError if the checkpoint was trained on others."""
+        self.check_images(state_dict, "checkpoint")
 
-        Raises:
-            ValueError: it was trained on others.
+    def check_images(self, fingerprints: Mapping[str, Any], owner: str) -> None:
+        """Raises ValueError if a checkpoint or a summary belongs to other images or another split.
+
+        Args:
+            fingerprints: those of `state_dict`, as stored.
+            owner: what the message names, such as `run=DIR`.
         """
-        if state_dict != self.state_dict():
-            raise ValueError(
-                f"data.source={self.source}: the checkpoint was trained on other images or another split; "
-                "set data.root to where its images are"
-            )
+        for name, found in self.state_dict().items():
+            if fingerprints.get(name) != found:
+                raise ValueError(f"{owner}: these are not its images, {name} differs; set data.root=DIR")

@@ -1,4 +1,4 @@
-"""The images and labels of a run, read or drawn, and split into train, val and test."""
+"""Loads the images and labels of a run and splits them into train, val and test."""
 
 import functools
 import hashlib
@@ -18,14 +18,14 @@ SYNTHETIC = "synthetic images, NOT Fashion-MNIST"
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images come from: arguments of FashionMNISTData, and what else decides which files are found."""
+    """Where the images come from: arguments of FashionMNISTData."""
 
     name: str
     root: Path
     mirrors: tuple[str, ...]
     num_train: int
     num_test: int
-    environment: tuple[str | None, ...] = field(
+    environment: tuple[str | None, ...] = field(  # part of the cache key: it decides which files are found
         default_factory=lambda: (str(Path.cwd()), os.environ.get(archives.MIRROR_VARIABLE))
     )
 
@@ -56,7 +56,7 @@ def load_split(source: Source, val_fraction: float, train_fraction: float, split
         "data_sha256": _sha256(train_images, train_labels, test_images, test_labels),
         "split": {stage: len(members) for stage, members in labels.items()},
         "split_sha256": _sha256(train, val),
-        "val_sha256": _sha256(val),  # equal in runs on shares of the same training split, which compare
+        "val_sha256": _sha256(val),  # equal for every train_fraction, so such runs are comparable
     }
     return SplitDataset(images, labels, mean, std, dataset_info)
 

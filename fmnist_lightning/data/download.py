@@ -1,7 +1,7 @@
 """Downloads one complete file from a mirror, with limits on time and size.
 
-A separate thread reads: a server may trickle bytes where a deadline between blocks is never reached, within a header or
-the size of a chunk. A thread that is given up ends with its connection or with the program.
+A separate thread reads: within a header or the size of a chunk a server may send a byte at a time, and no timeout of a
+socket ends that. A cancelled thread ends with its connection or with the program.
 """
 
 import os
@@ -20,57 +20,51 @@ TIMEOUT = 15  # seconds without a byte from a server
 GRACE, SLOWEST = 60, 10_000  # seconds after which a server must have sent this many bytes a second on average
 
 
-def download(mirror: str, name: str, largest: int) -> bytes:
-    """Reads a file.
-
-    Args:
-        mirror: a directory, or an http(s)/file URL.
-        name: of the file there.
-        largest: maximum size in bytes; reading ends there.
+def download(mirror: str, name: str, max_bytes: int) -> bytes:
+    """Reads the file `name` from a mirror: a directory, or an http(s)/file URL.
 
     Raises:
         OSError: the mirror does not answer, refuses, or is too slow.
         ValueError: it is no regular file, too large, or ends early.
         http.client.HTTPException: the server's answer is not HTTP.
     """
-    reading = _Reading(mirror, name, largest)
-    reading.start()
+    thread = _DownloadThread(mirror, name, max_bytes)
+    thread.start()
     started = time.monotonic()
     try:
         with rich.progress.Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task(name, total=None)
-            while reading.is_alive():
-                reading.join(timeout=0.1)
-                read, seconds = len(reading.content), time.monotonic() - started
-                bar.update(task, completed=read, total=reading.announced or None)
-                if reading.is_alive() and seconds > GRACE and read < SLOWEST * seconds:
+            while thread.is_alive():
+                thread.join(timeout=0.1)
+                read, seconds = len(thread.content), time.monotonic() - started
+                bar.update(task, completed=read, total=thread.announced or None)
+                if thread.is_alive() and seconds > GRACE and read < SLOWEST * seconds:
                     raise TimeoutError(f"{name} comes too slowly, {read} bytes in {seconds:.0f} s")
     finally:
-        reading.given_up = True
-    if reading.error is not None:
-        raise reading.error
-    if reading.announced > len(reading.content):
-        raise ValueError(f"{name} there ends after {len(reading.content)} of {reading.announced} bytes")
-    return bytes(reading.content)
+        thread.cancelled = True
+    if thread.error is not None:
+        raise thread.error
+    if thread.announced > len(thread.content):
+        raise ValueError(f"{name} there ends after {len(thread.content)} of {thread.announced} bytes")
+    return bytes(thread.content)
 
 
-class _Reading(threading.Thread):
-    """The content so far, its announced size (in bytes, 0 if none), and the error that ended the download."""
-
-    def __init__(self, mirror: str, name: str, largest: int) -> None:
+class _DownloadThread(threading.Thread):
+    def __init__(self, mirror: str, name: str, max_bytes: int) -> None:
         super().__init__(daemon=True)
-        self.mirror, self.file_name, self.largest = mirror, name, largest
-        self.content, self.announced, self.given_up = bytearray(), 0, False
+        self.mirror, self.file_name, self.max_bytes = mirror, name, max_bytes
+        self.content, self.cancelled = bytearray(), False
+        self.announced = 0  # bytes; 0 if the server does not say
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             with _open(self.mirror, self.file_name) as source:
                 self.announced = _size(source)
-                while not self.given_up and (block := source.read1(2**18)):  # read() would wait for a full block
+                while not self.cancelled and (block := source.read1(2**18)):  # read() would wait for a full block
                     self.content += block
-                    if len(self.content) > self.largest:
-                        raise ValueError(f"{self.file_name} there has more than {self.largest} bytes")
+                    if len(self.content) > self.max_bytes:
+                        raise ValueError(f"{self.file_name} there has more than {self.max_bytes} bytes")
         except BaseException as error:  # raised again by `download`
             self.error = error
 

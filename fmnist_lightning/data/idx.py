@@ -1,4 +1,4 @@
-"""An idx file of the dataset, gzipped or not, as a tensor."""
+"""Reads an idx file of the dataset, gzipped or not, as a tensor."""
 
 import gzip
 import io
@@ -12,33 +12,28 @@ from torch import Tensor
 GZIP = b"\x1f\x8b"  # how every gzip file starts; an idx file starts with two zero bytes
 
 
-def read_idx(name: str, content: bytes, limit: int) -> Tensor:
-    """Reads the array: two zero bytes, type 8 (uint8), the number of dimensions, the sizes, the values.
-
-    Args:
-        name: of the file; one with "images" holds (N, 28, 28), others labels (N,).
-        content: of the file.
-        limit: bytes that it unpacks to at most.
+def read_idx(name: str, content: bytes, max_bytes: int) -> Tensor:
+    """Reads two zero bytes, type 8 (uint8), the number of dimensions, the sizes, the values.
 
     Returns:
-        Images (N, 28, 28) uint8, or labels (N,) int64.
+        Images (N, 28, 28) uint8 if the file's name contains "images", else labels (N,) int64.
 
     Raises:
-        ValueError: the file is something else, or unpacks to more.
+        ValueError: the content is something else, or unpacks to more than max_bytes.
     """
     plain = content
     if content.startswith(GZIP):
         try:
-            plain = gzip.GzipFile(fileobj=io.BytesIO(content)).read(limit + 1)
+            plain = gzip.GzipFile(fileobj=io.BytesIO(content)).read(max_bytes + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{name}: cannot be unpacked: {error}") from error
-    if len(plain) > limit:
-        raise ValueError(f"{name}: unpacks to more than {limit} bytes, which no file of the dataset does")
+    if len(plain) > max_bytes:
+        raise ValueError(f"{name}: unpacks to more than {max_bytes} bytes, which no file of the dataset does")
     rank = 3 if "images" in name else 1
     header = 4 + 4 * rank
-    named = plain[:4] == bytes([0, 0, 8, rank]) and len(plain) >= header
-    sizes = np.frombuffer(plain, dtype=">i4", count=rank, offset=4).tolist() if named else []
-    if not named or min(sizes) < 1 or math.prod(sizes) != len(plain) - header:
+    is_idx = plain[:4] == bytes([0, 0, 8, rank]) and len(plain) >= header
+    sizes = np.frombuffer(plain, dtype=">i4", count=rank, offset=4).tolist() if is_idx else []
+    if not is_idx or min(sizes) < 1 or math.prod(sizes) != len(plain) - header:
         raise ValueError(f"{name}: no idx file of {rank} sizes and as many bytes as they say")
     values = np.frombuffer(plain, dtype=np.uint8, offset=header)
     if rank == 3 and sizes[1:] != [28, 28]:

@@ -1,4 +1,4 @@
-"""Synthetic images in place of Fashion-MNIST, for tests and machines without a network, drawn once and cached."""
+"""Caches the synthetic images of garments.py, for tests and machines without a network."""
 
 import io
 import logging

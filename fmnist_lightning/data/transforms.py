@@ -1,4 +1,4 @@
-"""What is computed of uint8 images (N, 28, 28): augmentation of training batches, statistics for normalisation."""
+"""Augments uint8 images (N, 28, 28) and computes their mean and standard deviation."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""A run directory as a function from images to probabilities."""
+"""Loads the best checkpoint of a run and predicts with it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,41 +23,25 @@ class Predictor:
     """The model of a run's best checkpoint, on one device.
 
     Args:
-        model: with trained weights.
-        epoch: of the checkpoint, counted from 1.
-        device: that computes.
+        model: the trained model.
+        epoch: the checkpoint's epoch, counted from 1.
+        device: the device that computes.
         precision: as trainer.precision, auto excluded.
     """
 
     class_names = CLASS_NAMES
 
     def __init__(self, model: Classifier, epoch: int, device: torch.device | str, precision: str) -> None:
-        self.model, self.epoch, self.device, self.precision = (
-            model.to(device).eval(),
-            epoch,
-            torch.device(device),
-            precision,
-        )
+        self.model, self.device = model.to(device).eval(), torch.device(device)
+        self.epoch, self.precision = epoch, precision
 
     def predict(self, images: Tensor) -> Tensor:
-        """Probabilities (N, 10) float32 of images (N, 28, 28) uint8.
-
-        Raises:
-            ValueError: the images have another shape or type.
-        """
+        """Probabilities (N, 10) float32 of images (N, 28, 28) uint8."""
         return self.logits(images).softmax(dim=1)
 
     @torch.inference_mode()
     def logits(self, images: Tensor, after_batch: Callable[[], None] | None = None) -> Tensor:
-        """Logits (N, 10) float32, in the memory of the processor.
-
-        Args:
-            images: (N, 28, 28) uint8.
-            after_batch: called after each batch; may raise to stop.
-
-        Raises:
-            ValueError: the images have another shape or type.
-        """
+        """Logits (N, 10) float32, on the CPU, of images (N, 28, 28) uint8; `after_batch` may raise to stop."""
         if images.dtype != torch.uint8 or images.shape[1:] != (28, 28):
             raise ValueError(f"images: {tuple(images.shape)} {images.dtype}; must be (N, 28, 28) uint8")
         # as Lightning does: no float16 on a CPU
@@ -80,8 +64,8 @@ def load_run(
     """Loads the best checkpoint of a run.
 
     Args:
-        directory: of the run.
-        config_dirs: of the user's own config files and code, as given to training by --config-dir.
+        directory: the run's directory.
+        config_dirs: the user's config directories, as given to training by --config-dir.
         accelerator: as trainer.accelerator.
         precision: as trainer.precision; None is that of the run.
 
@@ -99,37 +83,29 @@ def load_run(
 
 
 def load_best(run: Run, cfg: DictConfig, device: torch.device | str = "cpu", precision: str = "32-true") -> Predictor:
-    """Loads the best checkpoint of a run whose config is at hand.
-
-    Raises:
-        ValueError: there is no best checkpoint, or its weights are not those of the configured model.
-    """
+    """Loads the best checkpoint of a run whose config has been read; ValueError if it does not fit the model."""
     if not run.best_checkpoint.exists():
         raise ValueError(f"{run.folder}: has no checkpoint, no epoch was completed")
     checkpoint = read_checkpoint(run.best_checkpoint)
     model: Classifier = instantiate(cfg.model, _convert_="all")
-    load_weights(model, add_statistics(checkpoint, model), run.best_checkpoint)
+    load_weights(model, add_mean_and_std(checkpoint, model), run.best_checkpoint)
     return Predictor(model, checkpoint["epoch"] + 1, device, precision)
 
 
-def add_statistics(checkpoint: dict[str, Any], model: Classifier) -> dict[str, Any]:
-    """The checkpoint; one of version 0.1 with mean and standard deviation in the model's first layer, as now."""
+def add_mean_and_std(checkpoint: dict[str, Any], model: Classifier) -> dict[str, Any]:
+    """The checkpoint; in one of version 0.1, mean and std are moved from the datamodule to the model's first layer."""
     data = checkpoint.get("FashionMNISTData")
     if "normalize.mean" in checkpoint["state_dict"] or not isinstance(data, dict):
         return checkpoint
     if not all(is_number(data.get(name)) for name in ("mean", "std")):
         return checkpoint
-    model.normalize.set_statistics(data["mean"], data["std"])
+    model.normalize.set_mean_and_std(data["mean"], data["std"])
     first = {f"normalize.{name}": value for name, value in model.normalize.state_dict().items()}
     return {**checkpoint, "state_dict": {**checkpoint["state_dict"], **first}}
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """The device of trainer.accelerator; for auto the best of this machine.
-
-    Raises:
-        ValueError: this machine does not have it.
-    """
+    """The device of trainer.accelerator, for auto the fastest of this machine; ValueError if it is missing."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda")
     if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():

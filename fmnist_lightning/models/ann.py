@@ -22,11 +22,7 @@ class ANN(Classifier):
         hidden: units of each hidden layer.
         dropout: rate after each hidden layer.
         batch_norm: whether to normalise between each hidden layer and its ReLU.
-        optimizer: see Classifier.
-        scheduler: see Classifier.
-
-    Raises:
-        ValueError: an invalid value; the message names its override.
+        optimizer, scheduler: see Classifier.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How every model is trained: normalisation, cross-entropy, metrics, optimizer, scheduler."""
+"""Trains every model: normalisation, cross-entropy, metrics, optimizer, scheduler."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,17 +21,14 @@ class Classifier(pl.LightningModule):
     """A model from images to logits (N, 10), and how it learns.
 
     The images are uint8, or floating-point in [0, 1], and (N, 28, 28) or (N, 1, 28, 28). The first layer normalises
-    them, with the mean and standard deviation of the training images, which training sets and checkpoints store.
-
-    The study ends its networks in softmax and log-softmax; cross-entropy on logits is the same function of the
-    same weights, and is what PyTorch recommends for its numerical range.
+    them with mean and standard deviation of the training images, which checkpoints contain. The study ends its networks
+    in softmax and log-softmax; cross-entropy on logits is the same function of the weights, and numerically stable.
 
     Args:
         network: from normalised images (N, 1, 28, 28) float32 to logits (N, 10).
-        optimizer: makes the optimizer from the parameters: `functools.partial(torch.optim.SGD, lr=0.05)`; None is
-            torch.optim.Adam with its default learning rate, 0.001.
-        scheduler: makes a scheduler from (optimizer, total_steps=...), stepped after every optimizer step; None keeps
-            the learning rate.
+        optimizer: from parameters to an optimizer: `functools.partial(torch.optim.SGD, lr=0.05)`; None is Adam.
+        scheduler: from (optimizer, total_steps=...) to a scheduler, stepped after every optimizer step; None keeps the
+            learning rate.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class Classifier(pl.LightningModule):
 
     @property
     def num_parameters(self) -> int:
-        """Number of trainable parameters."""
+        """Trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,10 +57,10 @@ class Classifier(pl.LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Takes mean and standard deviation from the datamodule, if it has them, before training."""
+        """Takes mean and standard deviation from the datamodule, if it has them."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if stage == "fit" and hasattr(data, "mean"):
-            self.normalize.set_statistics(data.mean, data.std)
+            self.normalize.set_mean_and_std(data.mean, data.std)
 
     def _step(self, batch: Batch, stage: str) -> Tensor:
         images, labels = batch
@@ -78,7 +75,7 @@ class Classifier(pl.LightningModule):
         Callbacks may call it in their `on_train_epoch_end`, which Lightning calls before this module's.
         """
         metrics: tuple[MeanMetric, MeanMetric] = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_accuracy")
-        self.totals[stage].move_to(*metrics)
+        self.totals[stage].update_metrics_and_reset(*metrics)
         return dict(zip(("loss", "accuracy"), metrics, strict=True))
 
     def _start_epoch(self, stage: str) -> None:

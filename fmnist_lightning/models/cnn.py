@@ -27,11 +27,7 @@ class CNN(Classifier):
         dropout: rate after each pooling and each hidden layer of the head.
         batch_norm: whether to normalise between each convolution or dense layer and its ReLU.
         head: units of each dense layer between the last block and the 10 classes.
-        optimizer: see Classifier.
-        scheduler: see Classifier.
-
-    Raises:
-        ValueError: an invalid value; the message names its override, or feature maps that shrink to nothing.
+        optimizer, scheduler: see Classifier.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The layers that all models share: normalisation of the images, the blocks of both networks, dropout."""
+"""Layers and blocks of the models."""
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,7 @@ from torch import Tensor, nn
 class Normalize(nn.Module):
     """Subtracts the mean of the training images and divides by their standard deviation: the first layer of a model.
 
-    The buffers `mean` and `std` are stored in every checkpoint, in units of pixel values from 0 to 255. Before
-    `set_statistics` the layer only scales to [0, 1].
+    The buffers are in units of pixel values from 0 to 255. Before `set_mean_and_std` the layer scales to [0, 1].
     """
 
     mean: Tensor
@@ -20,17 +19,15 @@ class Normalize(nn.Module):
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(255.0))
 
-    def set_statistics(self, mean: float, std: float) -> None:
+    def set_mean_and_std(self, mean: float, std: float) -> None:
         """Sets mean and standard deviation of the training images' pixels, scaled to [0, 1]."""
         self.mean.fill_(255 * mean)
         self.std.fill_(255 * std)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 1, 28, 28) float32.
+        """Normalised images (N, 1, 28, 28) float32 of images (N, 28, 28) or (N, 1, 28, 28).
 
-        Args:
-            images: (N, 28, 28) or (N, 1, 28, 28), uint8 or floating-point in [0, 1]. Both give the same bits: 255
-                times a pixel value that was divided by 255 is that value in float32.
+        uint8 and floating-point images in [0, 1] give the same bits: in float32, 255 * (value / 255) is the value.
         """
         if images.dim() == 3:
             images = images.unsqueeze(1)

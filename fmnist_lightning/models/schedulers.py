@@ -1,4 +1,4 @@
-"""Learning-rate schedules over all optimizer steps of a run. The optimizer's own learning rate is the highest."""
+"""Learning-rate schedules over all optimizer steps of a run; the optimizer's learning rate is the highest."""
 
 import math
 
@@ -20,12 +20,7 @@ def one_cycle(
 ) -> OneCycleLR:
     """Warm-up to the optimizer's learning rate, then annealing. Momentum and betas remain the optimizer's.
 
-    Args:
-        optimizer: whose learning rate is the highest of the cycle.
-        total_steps: optimizer steps of the run.
-        pct_start: share of the steps that warm up.
-        div_factor: first rate = highest rate / div_factor.
-        final_div_factor: last rate = first rate / final_div_factor.
+    The arguments are those of `OneCycleLR`.
 
     Raises:
         ValueError: too few steps for a cycle: torch would train at the last rate alone, or divide by zero.

@@ -1,4 +1,8 @@
-"""Loss and accuracy of an epoch as plain sums: metrics at every step cost a small network more time than its layers."""
+"""Loss and accuracy of an epoch as plain sums.
+
+Updating torchmetrics at every step costs a small network more time than its layers. Once per epoch the sums update two
+MeanMetrics, which average over processes; `Classifier` logs these, and the callback EpochMetrics writes the row.
+"""
 
 from typing import Any
 
@@ -24,8 +28,8 @@ class EpochTotals:
         self.sums.add_(torch.stack([loss.detach() * len(labels), correct]))
         self.num_images += len(labels)
 
-    def move_to(self, loss: MeanMetric, accuracy: MeanMetric) -> None:
-        """Updates metrics, which average over processes, with the means so far, and resets the totals."""
+    def update_metrics_and_reset(self, loss: MeanMetric, accuracy: MeanMetric) -> None:
+        """Updates metrics with the means so far, and resets the totals."""
         if self.num_images:
             means = self.sums / self.num_images
             for metric, mean in zip((loss, accuracy), means, strict=True):

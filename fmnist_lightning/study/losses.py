@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference.predictor import add_statistics, load_best
+from fmnist_lightning.inference.predictor import add_mean_and_std, load_best
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.runs.run import Run
@@ -34,7 +34,7 @@ def measure_losses(run: Run, cfg: DictConfig) -> dict[str, dict[str, float]]:
     model = load_best(run, cfg).model
     last = read_checkpoint(run.last_checkpoint)
     losses = {"best": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
-    load_weights(model, add_statistics(last, model), run.last_checkpoint)
+    load_weights(model, add_mean_and_std(last, model), run.last_checkpoint)
     return losses | {"last": {stage: _mean_loss(model, data, stage) for stage in ("train", "val")}}
 
 

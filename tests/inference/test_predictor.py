@@ -20,7 +20,7 @@ def run(composed, tmp_path_factory):
 
 def test_normalisation_is_that_of_the_training_split(tiny):
     normalize = Normalize()
-    normalize.set_statistics(tiny.mean, tiny.std)
+    normalize.set_mean_and_std(tiny.mean, tiny.std)
     images = normalize(tiny.images["train"])
     assert (images.shape, images.dtype) == ((320, 1, 28, 28), torch.float32)
     assert images.mean().item() == pytest.approx(0, abs=1e-4)
@@ -29,7 +29,7 @@ def test_normalisation_is_that_of_the_training_split(tiny):
 
 def test_uint8_and_float_images_of_either_shape_give_the_same_bits():
     normalize = Normalize()
-    normalize.set_statistics(0.286, 0.353)
+    normalize.set_mean_and_std(0.286, 0.353)
     images = (torch.arange(3 * 784) % 256).to(torch.uint8).view(3, 28, 28)  # every pixel value
     expected = normalize(images)
     for same in (images.unsqueeze(1), images.float() / 255, images.unsqueeze(1).float() / 255):

@@ -165,7 +165,7 @@ def test_the_gradient_of_a_window_is_the_mean_over_its_batches(kind, arguments, 
     trainer_of(**{"max_epochs": 1, "num_sanity_val_steps": 0, **arguments}).fit(model, datamodule=tiny)
 
     reference = build().train()
-    reference.normalize.set_statistics(tiny.mean, tiny.std)
+    reference.normalize.set_mean_and_std(tiny.mean, tiny.std)
     optimizer = reference.configure_optimizers()
     loader = tiny.train_dataloader()
     for epoch, sizes in enumerate(windows):

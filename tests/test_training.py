@@ -21,8 +21,9 @@ from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training import build, hardware, prepare
-from fmnist_lightning.training.build import ADVICE, build_model, build_trainer, choose_precision
+from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
 from fmnist_lightning.training.fit import fit
+from fmnist_lightning.training.quiet import IGNORED_WARNINGS
 from fmnist_lightning.training.run import train
 from fmnist_lightning.training.signals import StopOnSignal
 
@@ -146,7 +147,7 @@ def test_an_epoch_cut_short_is_reported_by_its_own_means(composed, tmp_path):
     trainer.callbacks.append(Stop())
     data = instantiate(cfg.data, _convert_="all")
     with warnings.catch_warnings():
-        for advice in ADVICE:
+        for advice in IGNORED_WARNINGS:
             warnings.filterwarnings("ignore", message=advice)
         trainer.fit(build_model(cfg), datamodule=data)
     first, second = Run(tmp_path).read_metrics()

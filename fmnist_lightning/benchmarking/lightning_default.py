@@ -21,7 +21,7 @@ from fmnist_lightning.benchmarking.timing import EpochTimer
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models.classifier import NUM_CLASSES, Batch
 from fmnist_lightning.models.layers import Dropout
-from fmnist_lightning.training.build import make_trainer
+from fmnist_lightning.training.build import trainer_without_environment
 
 
 class LightningDefault(Project):
@@ -51,7 +51,7 @@ class LightningDefault(Project):
     def time_epochs(self, num: int) -> list[float]:
         """Trains and validates for `num` epochs with Lightning's defaults; the seconds of each."""
         timer = EpochTimer()
-        trainer = make_trainer(
+        trainer = trainer_without_environment(
             accelerator=self.device.type,
             devices=1,
             max_epochs=num,

@@ -1,11 +1,7 @@
-"""From a composed configuration to its model and its trainer."""
+"""Builds the model and the trainer of a composed configuration."""
 
 import inspect
-import logging
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -31,18 +27,8 @@ from fmnist_lightning.runs.checkpoints import AtomicCheckpointIO
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build_loggers import build_loggers
 from fmnist_lightning.training.hardware import has_fast_bfloat16
+from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.validation import ValidateEveryEpoch
-
-ADVICE = (  # warnings of Lightning that do not apply here
-    ".*does not have many workers",  # workers are slower than one gather per batch
-    ".*is smaller than the logging interval",  # nothing is logged per step
-    "Checkpoint directory .* exists and is not empty",  # a run that resumes
-    "Experiment logs directory .* exists and is not empty",  # of a run that resumes
-    "GPU available but not used",  # accelerator=cpu is explicit
-    ".*isinstance.treespec, LeafSpec.",  # Lightning 2.6 uses a form that torch 2.11 deprecated
-)
-
-log = logging.getLogger(__name__)
 
 
 def build_model(cfg: DictConfig) -> Classifier:
@@ -54,10 +40,10 @@ def build_model(cfg: DictConfig) -> Classifier:
 
 
 def choose_precision(cfg: DictConfig, model: Classifier) -> Any:
-    """The precision of a configuration; for auto bfloat16 if it is faster, else float32.
+    """The precision of a configuration; for auto bfloat16 if the hardware supports it and it is faster, else float32.
 
-    It is faster if the hardware supports it and the model has convolutions: autocast costs a small dense network more
-    than it gains. Lightning does not clip gradients in mixed precision with fused optimizers.
+    Autocast costs a small dense network more than it gains. Lightning does not clip gradients in mixed precision with
+    fused optimizers.
     """
     if cfg.trainer.precision != "auto":
         return cfg.trainer.precision
@@ -75,12 +61,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """The trainer of a configuration, whose callbacks and loggers write to the run directory.
 
-    Args:
-        cfg: a composed configuration.
-        run: in whose directory they write.
-        precision: as trainer.precision, auto excluded.
-        run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
-        callbacks: added to those of the configuration.
+    `precision` excludes auto; `run_ids` are those of `start_loggers` if the run is resumed; `callbacks` are added to
+    those of the configuration.
     """
     if contradiction := mode_contradiction(cfg.callbacks):
         raise ValueError(contradiction)
@@ -90,7 +72,7 @@ def build_trainer(
             callback.dirpath = str(run.checkpoints.absolute())
     arguments: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
     with quiet():
-        trainer = make_trainer(
+        trainer = trainer_without_environment(
             **{**arguments, "precision": precision, "profiler": _profiler(arguments.get("profiler"), run)},
             callbacks=[ValidateEveryEpoch(), *configured, *callbacks],
             logger=build_loggers(cfg, run, run_ids or {}),
@@ -116,33 +98,13 @@ def cluster_environment() -> ClusterEnvironment:
     return TorchElasticEnvironment() if launched_by_torchrun() else LightningEnvironment()
 
 
-def make_trainer(**arguments: Any) -> pl.Trainer:
-    """A Trainer of these arguments and Lightning's defaults, whatever PL_TRAINER_* environment variables say."""
+def trainer_without_environment(**arguments: Any) -> pl.Trainer:
+    """A Trainer of these arguments and Lightning's defaults; in a notebook PL_TRAINER_* variables may be set."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(pl.Trainer).parameters.items()}
     return pl.Trainer(**defaults | arguments)
 
 
 def _profiler(name: str | None, run: Run) -> Profiler | None:
-    """Lightning's profiler of that name; its table, fit-profile.txt, is written to the run directory."""
+    """Lightning's profiler of that name, which writes fit-profile.txt to the run directory."""
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
     return profilers[name](dirpath=run.folder, filename="profile") if name else None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides Lightning's messages about devices, its tips, and the warnings in ADVICE."""
-    levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    in_threads = threading.excepthook
-    # an error in TensorBoard's thread is raised by its next write, and reported there
-    threading.excepthook = lambda failed: log.info("a thread failed", exc_info=failed.exc_value)
-    try:
-        with warnings.catch_warnings():
-            for advice in ADVICE:
-                warnings.filterwarnings("ignore", message=advice)
-            yield
-    finally:
-        threading.excepthook = in_threads
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -1,4 +1,4 @@
-"""The loggers of a configuration, with this project's defaults for MLflow and wandb."""
+"""Builds the loggers of a configuration, with this project's defaults for MLflow and wandb."""
 
 import inspect
 import logging
@@ -20,12 +20,9 @@ PROJECT = "fmnist_lightning"
 
 
 def build_loggers(cfg: DictConfig, run: Run, run_ids: Mapping[str, str]) -> list[Logger]:
-    """The loggers of a configuration; nothing is created or sent yet.
+    """The loggers of a configuration, which write to the run directory by default; nothing is created or sent yet.
 
-    Args:
-        cfg: a composed configuration.
-        run: in whose directory they write, unless their config names another save_dir.
-        run_ids: of a resumed run, the MLflow and wandb runs to continue, by the logger's name.
+    `run_ids` are those of the MLflow and wandb runs that a resumed run continues, by the logger's name.
     """
     loggers = []
     for name, node in cfg.logger.items():
@@ -66,10 +63,8 @@ def _mlflow_defaults(node: DictConfig, run: Run, run_id: str | None) -> dict[str
         try:
             MlflowClient(uri).get_run(run_id)
         except MlflowException as error:
-            print(
-                f"MLflow run {run_id} cannot be continued ({format_error(error)}); a new one is started",
-                file=sys.stderr,
-            )
+            reason = format_error(error)
+            print(f"MLflow run {run_id} cannot be continued ({reason}); a new one is started", file=sys.stderr)
         else:
             defaults["run_id"] = run_id
     return defaults
@@ -84,6 +79,6 @@ def _wandb_defaults(run: Run, run_id: str | None) -> dict[str, Any]:
         "name": run.folder.absolute().name,
         "offline": "WANDB_MODE" not in os.environ,
         "id": run_id,
-        # no banner, no copy of the terminal, and no links, with which a run is not resumed
+        # no banner, no copy of the terminal; with links wandb does not resume a run
         "settings": wandb.Settings(silent=True, console="off", symlink=False),
     }

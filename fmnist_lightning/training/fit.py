@@ -1,4 +1,4 @@
-"""Training, from the first step or from a checkpoint to the last epoch, a signal or a diverged loss."""
+"""Fits a run, from the first step or a checkpoint to the last epoch, a signal or a diverged loss."""
 
 import gc
 import logging
@@ -12,35 +12,32 @@ from lightning.pytorch.callbacks import Callback
 from fmnist_lightning.config.errors import Interrupted, format_error
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.training.build import quiet
 from fmnist_lightning.training.callbacks import TrimHeap
+from fmnist_lightning.training.divergence import StopOnDivergence
 from fmnist_lightning.training.prepare import PreparedRun
-from fmnist_lightning.training.signals import StopOnDivergence, StopOnSignal
+from fmnist_lightning.training.quiet import quiet
+from fmnist_lightning.training.signals import StopOnSignal
 from fmnist_lightning.training.state import TrainingState
 
 log = logging.getLogger(__name__)
 
 
 def fit_run(prepared: PreparedRun, signals: StopOnSignal) -> tuple[float, FloatingPointError | None]:
-    """Fits a run.
-
-    Returns:
-        Seconds of training in total, and the error if the loss diverged.
+    """Fits a run; returns the seconds of training in total, and the error if the loss diverged.
 
     Raises:
         ValueError: the run cannot resume from its checkpoint.
-        Interrupted: by a signal before training started.
     """
     checkpoint = prepared.checkpoint
     state = TrainingState(resumed=checkpoint is not None)
     divergence = None
     try:
-        fit(prepared.trainer, prepared.model, prepared.data, [state, StopOnDivergence(), signals], checkpoint)
+        fit(prepared.trainer, prepared.model, prepared.datamodule, [state, StopOnDivergence(), signals], checkpoint)
     except FloatingPointError as error:
         log.info("the run failed", exc_info=error)
         divergence = error
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if checkpoint and not state.restored:  # a checkpoint may hold anything
+        if checkpoint and not state.restored:  # Lightning raises any of these for an invalid checkpoint
             raise ValueError(f"{checkpoint}: cannot resume from it ({format_error(error)})") from error
         raise
     return state.seconds, divergence
@@ -53,18 +50,9 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoint: Path | None = None,
 ) -> None:
-    """Fits; returns early when a signal stops training.
-
-    Args:
-        trainer: of the run.
-        model: to train.
-        data: to train it on.
-        callbacks: that are not part of the configuration.
-        checkpoint: to resume from.
-
-    Raises:
-        FloatingPointError: the loss diverged.
-    """
+    """Fits, from a checkpoint if given; returns early when a signal stops training."""
+    # appended behind the checkpoint callbacks, which a Trainer moves to the end: StopOnSignal ends a batch after all
+    # others have recorded it
     trainer.callbacks.extend([*callbacks, TrimHeap()])  # type: ignore[attr-defined]
     with quiet():
         # keeps the garbage collector from scanning the million objects of the libraries: a tenth of an epoch of the ANN

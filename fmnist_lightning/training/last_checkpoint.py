@@ -1,4 +1,4 @@
-"""When last.ckpt is written, and from which checkpoint a run resumes."""
+"""Writes last.ckpt, and finds the checkpoint from which a run resumes."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,44 +22,42 @@ _RESUMABLE: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def newest_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]:
-    """The checkpoint from which a run resumes, its content, and a message for each damaged one.
+def find_resumable_checkpoint(run: Run) -> tuple[Path | None, dict[str, Any], list[str]]:
+    """The checkpoint from which a run resumes, its content, and a warning for each damaged one.
 
-    That is last.ckpt, or best.ckpt if last.ckpt is damaged. None if best.ckpt is damaged or missing: the run could
-    resume, but not to the result of an uninterrupted run.
+    That is last.ckpt, or best.ckpt if last.ckpt is damaged. None if best.ckpt is damaged or missing: the run would not
+    end with the result of an uninterrupted one.
 
     Raises:
         ValueError: the checkpoint cannot be resumed from.
     """
     damaged = [path for path in (run.best_checkpoint, run.last_checkpoint) if path.exists() and not is_intact(path)]
-    complaints = [f"{path} is damaged (its SHA-256 differs)" for path in damaged]
-    good = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists() and path not in damaged]
-    if run.best_checkpoint in damaged or not good:
-        return None, {}, complaints
-    checkpoint = read_checkpoint(good[0])
+    warnings = [f"{path} is damaged (its SHA-256 differs)" for path in damaged]
+    intact = [path for path in (run.last_checkpoint, run.best_checkpoint) if path.exists() and path not in damaged]
+    if run.best_checkpoint in damaged or not intact:
+        return None, {}, warnings
+    path = intact[0]
+    checkpoint = read_checkpoint(path)
     for name, is_valid in _RESUMABLE.items():
         if not is_valid(checkpoint.get(name)):
-            raise ValueError(f"{good[0]}: cannot resume from it, its {name} are not as they were written")
+            raise ValueError(f"{path}: cannot resume from it, its {name} are not as they were written")
     if "normalize.mean" not in checkpoint["state_dict"]:
-        raise ValueError(
-            f"{good[0]}: of version 0.1.0 or earlier; resume the run with that version, or only evaluate it"
-        )
-    if rows_of(checkpoint) and not run.best_checkpoint.exists():
-        return None, {}, [*complaints, f"{run.best_checkpoint} is missing"]
-    return good[0], checkpoint, complaints
+        raise ValueError(f"{path}: of version 0.1.0 or earlier; resume the run with that version, or only evaluate it")
+    if epoch_rows(checkpoint) and not run.best_checkpoint.exists():
+        return None, {}, [*warnings, f"{run.best_checkpoint} is missing"]
+    return path, checkpoint, warnings
 
 
-def rows_of(checkpoint: Mapping[str, Any]) -> list[dict[str, float]]:
+def epoch_rows(checkpoint: Mapping[str, Any]) -> list[dict[str, float]]:
     """The rows of metrics.csv in a checkpoint: one for each completed epoch."""
     rows: list[dict[str, float]] = checkpoint["callbacks"].get("EpochMetrics", {}).get("rows", [])
     return rows
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes checkpoints/last.ckpt after each epoch, and optionally within one.
+    """Writes checkpoints/last.ckpt after each epoch, and every n optimizer steps within one.
 
-    Args:
-        every_n_train_steps: optimizer steps between checkpoints within an epoch; None for none.
+    ModelCheckpoint(every_n_train_steps=n) also saves where an exact resume is impossible; see `is_resumable_here`.
     """
 
     def __init__(self, every_n_train_steps: int | None = None) -> None:

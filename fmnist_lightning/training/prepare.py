@@ -1,6 +1,6 @@
-"""What a run trains with: its images, model and trainer, and the checkpoint from which it resumes."""
+"""Prepares a run: its images, model and trainer, and the checkpoint from which it resumes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
-from fmnist_lightning.config.partial import partial_overrides
+from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
@@ -20,7 +20,7 @@ from fmnist_lightning.runs.provenance import provenance
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
 from fmnist_lightning.training.hardware import tune_malloc
-from fmnist_lightning.training.last_checkpoint import newest_checkpoint, rows_of
+from fmnist_lightning.training.last_checkpoint import epoch_rows, find_resumable_checkpoint
 
 RESULTS = ("test", "val", "best_epoch", "monitored", "error")  # entries of a summary
 
@@ -29,11 +29,11 @@ RESULTS = ("test", "val", "best_epoch", "monitored", "error")  # entries of a su
 class PreparedRun:
     """What a run trains with."""
 
-    data: FashionMNISTData
+    datamodule: FashionMNISTData
     model: Classifier
     trainer: pl.Trainer
     checkpoint: Path | None  # from which it resumes
-    num_epochs: int  # in that checkpoint
+    completed_epochs: int  # in that checkpoint
 
 
 def read_previous(run: Run) -> dict[str, Any]:
@@ -51,24 +51,19 @@ def prepare(
 ) -> PreparedRun:
     """Loads the data, builds model and trainer, chooses the checkpoint to resume from.
 
-    Args:
-        cfg: a composed configuration.
-        run: in whose directory the trainer writes.
-        previous: the summary so far of a run that is resumed.
-        resume: whether it is.
-        callbacks: added to those of the configuration.
+    `previous` is the summary so far of a run that is resumed; `callbacks` are added to those of the configuration.
     """
     tune_malloc()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    data = _load_data(cfg, run, previous)
+    datamodule = _load_data(cfg, run, previous)
     model = build_model(cfg)
-    checkpoint, num_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
+    checkpoint, completed_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
     # a resumed run keeps its precision, even where another one is faster on this machine
     precision = previous.get("precision") or choose_precision(cfg, model)
     trainer = build_trainer(cfg, run, precision, previous.get("logger_runs"), callbacks)
     if trainer.global_rank > 0:  # else each process would drop the same units
         torch.manual_seed(cfg.seed + trainer.global_rank)
-    return PreparedRun(data, model, trainer, checkpoint, num_epochs)
+    return PreparedRun(datamodule, model, trainer, checkpoint, completed_epochs)
 
 
 def _load_data(cfg: DictConfig, run: Run, previous: dict[str, Any]) -> FashionMNISTData:
@@ -82,44 +77,63 @@ def _load_data(cfg: DictConfig, run: Run, previous: dict[str, Any]) -> FashionMN
 
 def _choose_checkpoint(run: Run, model: Classifier) -> tuple[Path | None, int]:
     """The checkpoint to resume from, and how many epochs it has; without one the run restarts from scratch."""
-    path, checkpoint, complaints = newest_checkpoint(run)
-    num_epochs = len(rows_of(checkpoint)) if path else 0
-    if path:
-        load_weights(model, checkpoint, path)  # rejects weights of another model
+    path, checkpoint, warnings = find_resumable_checkpoint(run)
     if is_rank_zero():
-        for complaint in complaints:
-            print(complaint, flush=True)
-        print(
-            f"resuming after epoch {num_epochs} from {path}" if path else f"restarting from scratch in {run.folder}",
-            flush=True,
-        )
-        if path is None:
-            for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
-                file.unlink(missing_ok=True)
-    return path, num_epochs
+        for warning in warnings:
+            print(warning, flush=True)
+    if path is None:
+        if is_rank_zero():
+            _restart_from_scratch(run)
+        return None, 0
+    load_weights(model, checkpoint, path)  # rejects weights of another model
+    completed_epochs = len(epoch_rows(checkpoint))
+    if is_rank_zero():
+        print(f"resuming after epoch {completed_epochs} from {path}", flush=True)
+    return path, completed_epochs
 
 
-def describe(
+def _restart_from_scratch(run: Run) -> None:
+    print(f"restarting from scratch in {run.folder}", flush=True)
+    for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
+        file.unlink(missing_ok=True)
+
+
+def summary_entries(
     prepared: PreparedRun, cfg: DictConfig, previous: dict[str, Any], overrides: Sequence[str], resume: bool
 ) -> dict[str, Any]:
-    """Entries of the summary about model, data and provenance.
-
-    A resumed run keeps the provenance of its start and appends that of each resume.
-    """
+    """Entries of the summary about model, data and provenance; a resumed run keeps its first one and appends."""
     model, trainer = prepared.model, prepared.trainer
     origin = provenance(trainer.strategy.root_device, str(trainer.precision))
-    summary = {"model": type(model).__name__.lower(), "parameters": model.num_parameters, **prepared.data.dataset_info}
+    summary = {
+        "model": type(model).__name__.lower(),
+        "parameters": model.num_parameters,
+        **prepared.datamodule.dataset_info,
+    }
     summary |= origin | {name: previous[name] for name in origin if name in previous}
     if resume:
-        part = {"after_epoch": prepared.num_epochs, "overrides": list(overrides), **origin}
+        part = {"after_epoch": prepared.completed_epochs, "overrides": list(overrides), **origin}
         # still the stored config's, should the run end between writing its summary and its config
         part["previous_config_sha256"] = previous.get("config_sha256")
         summary["resumed"] = [*previous.get("resumed", []), part]
-    return summary | {"partial": _partial(prepared, cfg)}
+    per_step = cfg.data.batch_size * trainer.world_size
+    num_batches = {stage: -(-summary["split"][stage] // per_step) for stage in ("train", "val")}
+    return summary | {"partial": partial_overrides(cfg.trainer, num_batches)}
 
 
-def _partial(prepared: PreparedRun, cfg: DictConfig) -> str | None:
-    """The overrides under which the run trains or validates on a part of its data."""
-    per_step = cfg.data.batch_size * prepared.trainer.world_size
-    split = prepared.data.dataset_info["split"]
-    return partial_overrides(cfg.trainer, {stage: -(-split[stage] // per_step) for stage in ("train", "val")})
+def partial_overrides(trainer: Mapping[str, Any], num_batches: Mapping[str, int]) -> str | None:
+    """The overrides that limit training or validation to a part of the data; None for a full run.
+
+    Args:
+        trainer: cfg.trainer.
+        num_batches: of an epoch, by stage: train, val.
+    """
+
+    def is_limit(key: str, value: Any) -> bool:
+        if key in ("limit_train_batches", "limit_val_batches"):
+            whole = num_batches[key.split("_")[1]]
+            return bool(value < 1.0 if isinstance(value, float) else value is not None and value < whole)
+        unlimited: tuple[Any, ...] = {"max_steps": (-1,), "max_time": (None,)}.get(key, (False, 0))
+        return key in ("overfit_batches", "fast_dev_run", "max_steps", "max_time") and value not in unlimited
+
+    limits = [f"trainer.{key}={to_override(value)}" for key, value in trainer.items() if is_limit(key, value)]
+    return ", ".join(limits) or None

@@ -12,9 +12,9 @@ from fmnist_lightning.config.compose import without_hydra
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.training.build import quiet
 from fmnist_lightning.training.loggers import log_report, start_loggers
 from fmnist_lightning.training.prepare import PreparedRun
+from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.signals import StopOnSignal
 
 
@@ -65,7 +65,7 @@ def _report(
 ) -> None:
     from fmnist_lightning.evaluation.report import build_report
 
-    data, predictions = prepared.data, run.read_predictions()
+    data, predictions = prepared.datamodule, run.read_predictions()
     files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
     run.write_report(files)
     signals.raise_if_signalled()

@@ -16,7 +16,7 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.fit import fit_run
 from fmnist_lightning.training.last_checkpoint import is_dev_run
 from fmnist_lightning.training.loggers import finish_loggers
-from fmnist_lightning.training.prepare import PreparedRun, describe, prepare, read_previous
+from fmnist_lightning.training.prepare import PreparedRun, prepare, read_previous, summary_entries
 from fmnist_lightning.training.reporting import begin_logging, report_run
 from fmnist_lightning.training.scoring import score_best
 from fmnist_lightning.training.signals import StopOnSignal
@@ -58,12 +58,12 @@ def train(
     }
     with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
         if not resume:
-            status.claim(cfg, overrides)
+            status.create(cfg, overrides)
         signals.raise_at_once()
         prepared = prepare(cfg, run, previous, resume, callbacks)
-        status.summary |= describe(prepared, cfg, previous, overrides, resume)
+        status.summary |= summary_entries(prepared, cfg, previous, overrides, resume)
         if resume:
-            status.reopen(cfg)
+            status.prepare_resume(cfg)
         else:
             status.write()
         if is_rank_zero():

@@ -1,4 +1,4 @@
-"""The scores of a run: validation and test images, each once and on one device, with the weights of best.ckpt."""
+"""Scores the validation and test images, each once and on one device, with the weights of best.ckpt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,28 +17,21 @@ from fmnist_lightning.training.signals import StopOnSignal
 
 
 def score_best(
-    run: Run, cfg: DictConfig, prepared: PreparedRun, num_epochs: int, signals: StopOnSignal
+    run: Run, cfg: DictConfig, prepared: PreparedRun, completed_epochs: int, signals: StopOnSignal
 ) -> tuple[dict[str, Any], Predictor | None]:
-    """Scores the best checkpoint and writes the predictions.
-
-    Args:
-        run: that was trained.
-        cfg: its configuration.
-        prepared: its data and trainer.
-        num_epochs: that the run has completed.
-        signals: checked after each batch.
+    """Scores the best checkpoint and writes the predictions; a signal stops it after a batch.
 
     Returns:
-        Entries of the summary, and the model that was scored. Empty and None without a checkpoint, or if that is of a
-        later epoch than the run has: the run was killed right after writing it, and when resumed was stopped before
-        that epoch.
+        Entries of the summary, and the model that was scored; empty and None without a checkpoint, or if best.ckpt is
+        newer than the completed epochs (killed in between).
     """
     if not run.best_checkpoint.exists():
         return {}, None
-    trainer, data = prepared.trainer, prepared.data
+    trainer, data = prepared.trainer, prepared.datamodule
     predictor = load_best(run, cfg, trainer.strategy.root_device, str(trainer.precision))
-    if predictor.epoch > num_epochs:
+    if predictor.epoch > completed_epochs:
         return {}, None
+    # not trainer.test(ckpt_path="best"), which distributes the images over devices and keeps no predictions
     scores, logits = score_splits(predictor, data, signals.raise_if_signalled)
     run.write_predictions(data.labels["test"], logits.softmax(dim=1))
     trim_heap()  # before the report allocates its own
@@ -56,12 +49,7 @@ def _monitored(trainer: pl.Trainer) -> dict[str, Any]:
 def score_splits(
     predictor: Predictor, data: FashionMNISTData, after_batch: Callable[[], None] | None = None
 ) -> tuple[dict[str, Any], Tensor]:
-    """Scores all validation and test images.
-
-    Args:
-        predictor: the model.
-        data: with the images.
-        after_batch: called after each batch; may raise to stop.
+    """Scores all validation and test images; `after_batch` may raise to stop.
 
     Returns:
         val: {loss, accuracy} and test: all scores of `evaluation.scores.score`; the logits (N, 10) of the test images

@@ -1,4 +1,4 @@
-"""How a run stops early: at a signal, or because its loss diverged."""
+"""Stops a run at a signal."""
 
 import os
 import signal
@@ -17,20 +17,16 @@ from fmnist_lightning.training.last_checkpoint import is_resumable_here, save_la
 # Slurm sends the last one before the time limit, where a job asks for it: #SBATCH --signal=USR1@60
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 SIGNAL_GRACE_SECONDS = 8  # for a validation to finish after a signal; clusters kill after 30 s, some after 10 s
-DIVERGED = 1e6  # nats of cross-entropy, from which training does not recover; chance level is 2.30
 
 
 class StopOnSignal(Callback):
-    """Stops a run at SIGINT, SIGTERM or SIGUSR1.
+    """Stops a run at SIGINT, SIGTERM or SIGUSR1; a context manager that restores the previous handlers.
 
-    The handler sets a flag: training checks it after each batch, and stops there with a checkpoint from which the run
-    resumes; the steps after training check it in between. So no exception is raised within compiled code or where a
-    library would swallow it. The handler raises only while a run is prepared, since a download may take minutes.
+    The handler sets a flag, which is checked after each batch, where the run stops with a checkpoint, and between the
+    steps after training: an exception could be raised within compiled code, or be swallowed by a library. The handler
+    raises only while a run is prepared, since a download may take minutes.
 
-    A second Ctrl-C terminates the process at once. A second SIGTERM or SIGUSR1 changes nothing: schedulers send
-    several, and the first one is being handled.
-
-    A context manager: on exit the previous handlers are restored.
+    A second Ctrl-C terminates the process at once; a second SIGTERM or SIGUSR1, which schedulers send, is ignored.
     """
 
     def __init__(self) -> None:
@@ -78,7 +74,7 @@ class StopOnSignal(Callback):
             raise Interrupted(self.stop_signal)
 
     def acknowledge_ctrl_c(self) -> bool:
-        """Whether training was stopped by Ctrl-C, after which the run is scored and reported; clears the flag."""
+        """Whether Ctrl-C stopped training; clears the flag, as the run is then scored and reported."""
         ctrl_c = self.stop_signal == signal.SIGINT
         if ctrl_c:
             self.stop_signal = 0
@@ -127,45 +123,3 @@ def _terminate() -> NoReturn:
     if os.isatty(1):
         os.write(1, b"\x1b[?25h\n")  # the progress bar hid the cursor
     os._exit(EXIT_SIGINT)
-
-
-class StopOnDivergence(Callback):
-    """Stops the run in the epoch whose training or validation loss diverged, before a checkpoint is chosen by it.
-
-    Checked once an epoch and not at each step: reading a loss from a GPU waits for it.
-    """
-
-    def __init__(self) -> None:
-        self.losses: list[torch.Tensor] = []
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Collects the step's loss; checks all of them at the end of the epoch."""
-        self.losses.append(outputs["loss"].detach())
-        if not (trainer.is_last_batch or trainer.should_stop):
-            return
-        losses = (torch.stack(self.losses) * trainer.accumulate_grad_batches).tolist()
-        self.losses = []
-        first = next((i for i, loss in enumerate(losses) if not loss < DIVERGED), None)
-        if trainer.strategy.reduce_boolean_decision(first is not None, all=False):
-            where = "the loss diverged in another process"
-            if first is not None:
-                window = trainer.accumulate_grad_batches
-                steps_per_epoch = -(-int(trainer.num_training_batches) // window)
-                step = trainer.current_epoch * steps_per_epoch + (batch_idx + 1 - len(losses) + first) // window + 1
-                where = f"the loss is {losses[first]:g} at step {step}, in epoch {trainer.current_epoch + 1}"
-            raise FloatingPointError(_advice(trainer, where))
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checks the validation loss: the last step of the epoch may have made the weights non-finite."""
-        loss = trainer.callback_metrics["val/loss"].item()
-        if not loss < DIVERGED and not trainer.sanity_checking:
-            after = f"the validation loss is {loss:g} after step {trainer.global_step}, in epoch"
-            raise FloatingPointError(_advice(trainer, f"{after} {trainer.current_epoch + 1}"))
-
-
-def _advice(trainer: pl.Trainer, what: str) -> str:
-    lr = trainer.optimizers[0].param_groups[0]["lr"]
-    clip = "" if trainer.gradient_clip_val else ", or set trainer.gradient_clip_val=1.0"
-    return f"optimizer.lr={lr:g}: {what} (chance level is 2.30); lower optimizer.lr{clip}"

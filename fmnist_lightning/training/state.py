@@ -1,9 +1,4 @@
-"""What a checkpoint stores so that a run resumes exactly.
-
-A run that is killed at any instant resumes from the newest intact checkpoint, bit-for-bit identical to an
-uninterrupted run. What Lightning leaves out of a checkpoint is added here, for each process: the state of every random
-generator and the totals of an unfinished epoch.
-"""
+"""Adds to each checkpoint what Lightning leaves out: a run killed at any time resumes bit-for-bit identically."""
 
 import random
 import time
@@ -22,7 +17,7 @@ _PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIEN
 
 
 class TrainingState(Callback):
-    """Stores the state of each process in every checkpoint, and restores it.
+    """Stores and restores, for each process, the random generators, the totals of an unfinished epoch, and seconds.
 
     Args:
         resumed: whether training resumes from a checkpoint.
@@ -30,15 +25,15 @@ class TrainingState(Callback):
 
     def __init__(self, resumed: bool = False) -> None:
         self.resumed = resumed
-        self.local: dict[str, Any] = {}
+        self.process_state: dict[str, Any] = {}  # from the checkpoint
         self.started = time.monotonic()
-        self.patience: dict[EarlyStopping, int] = {}
+        self.patience: dict[EarlyStopping, int] = {}  # as configured
         self.restored = False  # whether all of the checkpoint has been restored
 
     @property
     def seconds(self) -> float:
         """Of training so far, including those before the checkpoint."""
-        return float(self.local.get("seconds", 0.0)) + time.monotonic() - self.started
+        return float(self.process_state.get("seconds", 0.0)) + time.monotonic() - self.started
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -46,16 +41,16 @@ class TrainingState(Callback):
         """Adds the state of all processes."""
         assert isinstance(pl_module, Classifier)
         assert trainer.train_dataloader is not None
-        local = {
+        process_state = {
             "generators": rng_states(),
             "epoch_totals": pl_module.totals["train"].state_dict(),
             "loader": trainer.train_dataloader.state_dict(),
             "seconds": self.seconds,
         }
-        states: list[Any] = [local]
+        states: list[Any] = [process_state]
         if trainer.world_size > 1:
             states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, local)
+            torch.distributed.all_gather_object(states, process_state)
         checkpoint["processes"] = states
 
     def on_load_checkpoint(
@@ -68,14 +63,14 @@ class TrainingState(Callback):
                 f"trainer.devices: {trainer.world_size} processes, where the run had {len(processes)}; it must "
                 "resume with the same world size"
             )
-        self.local = processes[trainer.global_rank]
+        self.process_state = processes[trainer.global_rank]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Stores the configured patience, which the checkpoint's overwrites."""
+        """Keeps the configured patience, which the checkpoint overwrites after this hook."""
         self.patience = {stopper: stopper.patience for stopper in trainer.early_stopping_callbacks}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops if early stopping had stopped the run, unless patience was raised; Lightning does not restore this."""
+        """Stops again if early stopping had stopped the run, unless patience was raised; Lightning would train on."""
         self.started = time.monotonic()
         for stopper, patience in self.patience.items():
             other_reason = stopper.stopping_reason not in _PATIENCE_REASONS
@@ -89,12 +84,12 @@ class TrainingState(Callback):
         """Restores random generators and, within an epoch, totals and position."""
         assert isinstance(pl_module, Classifier)
         if self.resumed:
-            set_rng_states(self.local["generators"])
+            set_rng_states(self.process_state["generators"])
             if trainer.fit_loop.restarted_mid_epoch:
-                pl_module.totals["train"].load_state_dict(self.local["epoch_totals"], pl_module.device)
+                pl_module.totals["train"].load_state_dict(self.process_state["epoch_totals"], pl_module.device)
                 # Lightning does this too, except if a scheduler has asked for the number of steps before
                 assert trainer.train_dataloader is not None
-                trainer.train_dataloader.load_state_dict(self.local["loader"])
+                trainer.train_dataloader.load_state_dict(self.process_state["loader"])
             else:
                 # each epoch restarts the loader, which draws a random number; Lightning would skip that here
                 trainer.fit_loop._resuming_from_checkpoint = False

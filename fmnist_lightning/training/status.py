@@ -1,4 +1,4 @@
-"""The status of a run in summary.json: running, then completed, partial, interrupted or failed."""
+"""Writes the status of a run to summary.json: running, then completed, partial, interrupted or failed."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -12,14 +12,10 @@ from fmnist_lightning.runs.run import Run
 
 
 class RunStatus:
-    """Keeps the summary of a run in memory, and on rank zero on disk.
+    """The summary of a run, in memory and on rank zero on disk; a context manager that holds the run's lock.
 
-    A context manager, which holds the run's lock: an exception within it is recorded in summary.json before it
-    propagates. Not before `claim` or `reopen`, so that a run that cannot be resumed stays as it is.
-
-    Args:
-        run: whose summary it is.
-        summary: its first entries.
+    After `create` or `prepare_resume` it records an exception in summary.json; a run that cannot be resumed stays as
+    it is.
     """
 
     def __init__(self, run: Run, summary: dict[str, Any]) -> None:
@@ -47,18 +43,14 @@ class RunStatus:
             with suppress(OSError):  # of a full disk, the first error is the one to report
                 self.write(status=status, error=format_error(error))
 
-    def claim(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
-        """Makes the directory this run's own.
-
-        Raises:
-            ValueError: it already contains a run.
-        """
+    def create(self, cfg: DictConfig, overrides: Sequence[str]) -> None:
+        """Creates the run on disk; ValueError if the directory already contains one."""
         if is_rank_zero():
             self.run.create(self.summary, cfg, overrides)
         self._recording = True
 
-    def reopen(self, cfg: DictConfig) -> None:
-        """Reopens the directory of a run that is resumed."""
+    def prepare_resume(self, cfg: DictConfig) -> None:
+        """Prepares the directory of a run that is resumed."""
         if is_rank_zero():
             self.run.prepare_resume(self.summary, cfg)
         self._recording = True

@@ -1,4 +1,4 @@
-"""When a run is validated: always after the last step of an epoch, whatever the arguments of the Trainer are."""
+"""Validates a run after the last step of each epoch, whatever the arguments of the Trainer are."""
 
 from typing import Any
 
@@ -17,11 +17,7 @@ class ValidateEveryEpoch(Callback):
         self.val_check_batch: int | float | None = None  # batches between validations, of the Trainer
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Rejects arguments under which an epoch has no validation.
-
-        Raises:
-            ValueError: naming the argument.
-        """
+        """Rejects an argument under which an epoch has no validation."""
         if trainer.check_val_every_n_epoch != 1:
             raise ValueError(
                 f"trainer.check_val_every_n_epoch={trainer.check_val_every_n_epoch}: must be 1; early stopping, the "
@@ -42,11 +38,7 @@ class ValidateEveryEpoch(Callback):
         self.validated_step = trainer.global_step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restores the interval.
-
-        Raises:
-            ValueError: the epoch's last weights were not validated.
-        """
+        """Restores the interval; rejects an epoch whose last weights were not validated."""
         trainer.val_check_batch = self.val_check_batch
         if self.validated_step != trainer.global_step:
             raise ValueError("trainer: the epoch ended without a validation; remove the argument that prevents it")

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from fmnist_lightning.config.partial import partial_overrides
 from fmnist_lightning.config.trainer_arguments import trainer_arguments
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.evaluation.sweeps import draw_sweep
@@ -100,6 +99,8 @@ def test_signature_is_that_of_lightning():
     ],
 )
 def test_partial_names_the_overrides_that_limit_the_data(trainer, expected):
+    from fmnist_lightning.training.prepare import partial_overrides
+
     assert partial_overrides(trainer, {"train": 10, "val": 3}) == expected
 
 

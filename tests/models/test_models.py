@@ -6,7 +6,7 @@ from torch import nn
 
 from fmnist_lightning.models import ANN, CNN, cosine
 from fmnist_lightning.models.layers import Dropout
-from fmnist_lightning.training.build import ADVICE
+from fmnist_lightning.training.quiet import IGNORED_WARNINGS
 
 
 def test_ann_has_the_papers_parameter_count():
@@ -139,7 +139,7 @@ def trained(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int
     return trainer
 
 
-@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
+@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in IGNORED_WARNINGS))
 @pytest.mark.parametrize("model", [ANN, CNN])
 def test_model_without_an_optimizer_uses_adam(model, tiny):
     learner = model()
@@ -152,7 +152,7 @@ def test_model_without_an_optimizer_uses_adam(model, tiny):
     assert 0.1 < trainer.callback_metrics["test/accuracy"] <= 1
 
 
-@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in ADVICE))
+@pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in IGNORED_WARNINGS))
 def test_the_logged_means_weigh_every_image_the_same(tiny):
     torch.manual_seed(0)
     model = ANN(dropout=0.0, batch_norm=False)

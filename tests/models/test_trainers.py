@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from fmnist_lightning.models import ANN, CNN
-from fmnist_lightning.training.build import ADVICE
+from fmnist_lightning.training.quiet import IGNORED_WARNINGS
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (*ADVICE, "You defined a `validation_step` but have no `val_dataloader`")
+    for message in (*IGNORED_WARNINGS, "You defined a `validation_step` but have no `val_dataloader`")
 ]
 
 

@@ -6,14 +6,13 @@ from argparse import Namespace
 from contextlib import ExitStack
 
 import hydra
-from hydra._internal.utils import get_args_parser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lightning.config.arguments import run_command
+from fmnist_lightning.config.command_line import parse_command_line
 from fmnist_lightning.config.compose import CONFIG_NAME
 from fmnist_lightning.config.config_files import CONF
-from fmnist_lightning.config.environment import command_environment
-from fmnist_lightning.config.errors import EXIT_SIGTERM, format_error, full_traceback
+from fmnist_lightning.config.errors import EXIT_SIGTERM
+from fmnist_lightning.config.help import help_text
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.processes import ignore_foreign_ranks, worker_overrides
 from fmnist_lightning.config.validate import validate_command_line
@@ -22,36 +21,34 @@ from fmnist_lightning.runs.resume import resume_overrides
 from fmnist_lightning.training.job import Jobs, finish_sweep
 
 
-@command_environment()
 def main() -> None:
     """Runs the command; exits with 0 only if every run was completed."""
+    run_command(start, lambda argv: help_text(parse_command_line(argv).config_dir))
+
+
+def start(argv: list[str]) -> int:
+    """Starts the run or sweep of a command line; 0 if every run was completed, else 1."""
     ignore_foreign_ranks()
     if hasattr(signal, "SIGUSR1"):  # a cluster's warning before SIGTERM; Python's own exit status differs
         signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(EXIT_SIGTERM))
-    arguments = get_args_parser().parse_intermixed_args()
+    arguments = parse_command_line(argv)
     jobs, num_unfinished = Jobs(), 0
     run_jobs = hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")(jobs.run)
-    if arguments.help or arguments.hydra_help or arguments.info or arguments.shell_completion:
+    if arguments.hydra_help or arguments.info or arguments.shell_completion:
         run_jobs()
-        return
+        return 0
     with ExitStack() as lock:
-        try:
-            launch = validate(arguments)
-            overrides = launch.overrides if arguments.cfg else _hydra_overrides(launch, lock)
-        except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-            if full_traceback():
-                raise
-            sys.exit(f"error: {format_error(error)}")
+        launch = validate(arguments)
+        overrides = launch.overrides if arguments.cfg else _hydra_overrides(launch, lock)
         # Lightning starts the other processes of a run from sys.argv, and they have to use the same directory
-        flags = [argument for argument in sys.argv[1:] if argument not in arguments.overrides]
+        flags = [argument for argument in argv if argument not in arguments.overrides]
         sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
         try:
             run_jobs()
         finally:
             if launch.multirun and not arguments.cfg:
                 num_unfinished = finish_sweep(launch.sweep_dir, launch.config_options(arguments.multirun))
-    if jobs.failed or num_unfinished:
-        sys.exit(1)
+    return int(jobs.failed or num_unfinished > 0)
 
 
 def validate(arguments: Namespace) -> Launch:

@@ -1,8 +1,16 @@
-"""Times this machine: python -m fmnist_lightning.benchmark [repeats=5] [images=60000] [output=FILE.json] [OVERRIDES].
+"""Times this machine: this project, Lightning with its defaults and a plain PyTorch loop.
 
-Times this project, Lightning with its defaults and a plain loop of PyTorch, each repeat in a process of its own, taking
-turns, after a warm-up, and prints one table. OVERRIDES are those of a run: model=ann, data.batch_size=512 (256 here
-unless given), trainer.precision=32-true. variants=project,plain_loop chooses.
+python -m fmnist_lightning.benchmark [KEY=VALUE] [OVERRIDES]
+
+repeats=5              of each variant, each in a process of its own, taking
+                       turns, after a warm-up
+images=60000           training images per epoch
+variants=NAME,NAME     project, lightning_default, plain_loop, compiled
+output=FILE.json       outputs/benchmark-MODEL.json unless given
+OVERRIDES              of a run: model=ann, data.batch_size=512 (256 here unless
+                       given), trainer.precision=32-true
+
+Prints one table.
 """
 
 import json

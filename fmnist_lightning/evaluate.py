@@ -1,6 +1,12 @@
-"""Scores a run's best checkpoint again: python -m fmnist_lightning.evaluate run=DIR [data.root=DIR] [accelerator=cpu].
+"""Scores a run's best checkpoint again and compares the scores with its summary.
 
-A run with the user's own code takes the --config-dir DIR with which it was trained.
+python -m fmnist_lightning.evaluate run=DIR [KEY=VALUE]
+
+run=DIR              the run's directory, which it printed as its last line
+data.root=DIR        the directory of the dataset; the run's unless given
+accelerator=NAME     auto (the best available), cpu or gpu
+--config-dir=DIR     as typed when the run was trained with your own code
+
 Writes nothing. Exits with 1 if the scores differ from the run's summary.
 """
 

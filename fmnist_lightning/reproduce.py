@@ -1,15 +1,20 @@
-"""Reproduces the study: python -m fmnist_lightning.reproduce [reproduce.size=quick] [reproduce.seeds=5] [OVERRIDES].
+"""Reproduces the study: trains all its runs and compares them with the paper.
 
-Trains every run of the study (fmnist_lightning/study/plan.py), each in an ordinary run directory, and writes
-report.html and results.json. If it is interrupted, the same command resumes: completed runs are kept.
+python -m fmnist_lightning.reproduce [KEY=VALUE] [OVERRIDES]
 
-reproduce.size=full      full, or quick: fewer epochs and images, in 3 minutes; it does not reproduce the study
-reproduce.seeds=5        how many seeds (0 to 4), or which: reproduce.seeds=[0,3,7]
-reproduce.jobs=2         runs at a time; the number of cores unless given, 1 on a GPU. Each uses one thread,
-                         so that the results do not depend on it
-reproduce.folder=DIR     outputs/reproduce/SIZE unless given
-OVERRIDES                data=synthetic, data.root=DIR, data.mirrors=[...], trainer.accelerator=cpu,
-                         trainer.precision=32-true
+reproduce.size=full    full, or quick: fewer epochs and images, in 3 minutes; it
+                       does not reproduce the study
+reproduce.seeds=5      how many seeds (0 to 4), or which: reproduce.seeds=[0,3,7]
+reproduce.jobs=2       runs at a time; the number of cores unless given, 1 on a
+                       GPU. Each uses one thread, so that the results do not
+                       depend on it
+reproduce.folder=DIR   outputs/reproduce/SIZE unless given
+OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
+                       trainer.accelerator=cpu, trainer.precision=32-true
+
+Each run of fmnist_lightning/study/plan.py has an ordinary run directory. Writes
+report.html and results.json. If it is interrupted, the same command resumes:
+completed runs are kept.
 """
 
 from collections.abc import Sequence

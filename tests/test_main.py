@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import classification_report
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fmnist_lightning import __version__
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.runs.run import Run
 
@@ -119,7 +120,7 @@ def test_a_refused_command_is_one_line_without_a_trace_or_a_folder(typed, comman
     assert "Traceback" in command(typed, HYDRA_FULL_ERROR="1").stderr
 
 
-def test_help_and_cfg_answer_without_importing_torch(tmp_path):
+def test_help_version_and_cfg_answer_without_importing_torch(tmp_path):
     program = (
         "import runpy, sys\n"
         "try: runpy.run_module('fmnist_lightning', run_name='__main__')\n"
@@ -127,9 +128,10 @@ def test_help_and_cfg_answer_without_importing_torch(tmp_path):
         "assert 'torch' not in sys.modules\n"
     )
     for arguments, words in (
-        (["--help"], "model: ann, cnn"),
+        (["--help"], "data.batch_size=512 "),
+        (["-h"], "fmnist_lightning.evaluate "),
+        (["--version"], f"fmnist_lightning {__version__}"),
         (["--cfg", "job"], "batch_size: 512"),
-        (["-h"], "optimizer"),
     ):
         answer = subprocess.run(
             [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from fmnist_lightning import __version__
 from fmnist_lightning.config.constraints import Constraint
 from fmnist_lightning.config.environment import command_environment
 from fmnist_lightning.config.errors import EXIT_SIGINT, format_error, full_traceback
@@ -26,19 +27,27 @@ T = TypeVar("T")
 
 
 @command_environment()
-def run_command(command: Callable[[list[str]], Any], usage: str | None, interrupted: str = "interrupted") -> None:
+def run_command(
+    command: Callable[[list[str]], Any],
+    usage: str | Callable[[list[str]], str] | None,
+    interrupted: str = "interrupted",
+) -> None:
     """Runs a command with the arguments of this process; exits with its status, or with 1 and the error.
 
     Args:
         command: takes the arguments; an integer that it returns is the exit status.
-        usage: what --help prints.
+        usage: what --help prints, or a function of the arguments that returns it.
         interrupted: what Ctrl-C prints.
     """
-    if set(sys.argv[1:]) & {"-h", "--help"}:
-        print(usage)
-        return
+    argv = sys.argv[1:]
     try:
-        result = command(sys.argv[1:])
+        if "--version" in argv:
+            print(f"fmnist_lightning {__version__}")
+            return
+        if {"-h", "--help"} & set(argv):
+            print(usage(argv) if callable(usage) else (usage or "").strip())
+            return
+        result = command(argv)
     except KeyboardInterrupt:
         print(interrupted, flush=True)
         sys.exit(EXIT_SIGINT)
@@ -95,7 +104,12 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
         elif rest_name and key not in fields and key.partition(".")[0] not in groups:
             rest.append(word)
         else:
-            near = difflib.get_close_matches(key, fields, n=1)
+            name = key.lstrip("-").replace("-", "_")
+            if word.startswith("-") and not equals:  # --run DIR
+                text = next(words, "VALUE")
+            near = [name] if name in fields else difflib.get_close_matches(name, fields, n=1)
+            if not near and not equals and not word.startswith("-"):  # DIR
+                near, text = [each for each in fields if fields[each].default is dataclasses.MISSING], word
             hint = f"; did you mean {near[0]}={text}?" if near else "."
             raise ValueError(f"{word}: no such argument{hint} Allowed are {_usage(fields)}")
     for field in fields.values():

@@ -42,8 +42,9 @@ def _check_option(group: str, option: str, options: list[str], typed: str) -> No
     if group == "hydra/launcher" and option in LAUNCHERS and not _is_installed(LAUNCHERS[option]):
         raise ValueError(f"{typed}: not installed; pip install 'fmnist_lightning[sweep]' brings it")
     if option not in options:
-        near = difflib.get_close_matches(option, options, n=1)
-        hint = f"; did you mean {group}={near[0]}?" if near else ""
+        near = difflib.get_close_matches(option.lower(), options, n=1)
+        hint = "; docs/add-your-own-model.md adds others" if group == "model" else ""
+        hint = f"; did you mean {group}={near[0]}?" if near else hint
         other = equivalent(f"{group}={option}", option)
         hint = f"; {other}" if other else hint
         raise ValueError(f"{group}={option}: allowed are {', '.join(options) or 'none'}{hint}")

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
 from fmnist_lightning.config.constraints import is_list, is_number, to_override
+from fmnist_lightning.config.options import options_with
 from fmnist_lightning.config.other_templates import equivalent
 from fmnist_lightning.config.overrides import list_groups, values_of
 from fmnist_lightning.config.schema import SCHEMA
-from fmnist_lightning.config.trainer_arguments import check_trainer_argument
+from fmnist_lightning.config.trainer_arguments import check_trainer_argument, is_trainer_argument
 
 
 def validate_override(loader: ConfigLoader, base: DictConfig, keys: list[str], override: Override) -> None:
@@ -55,29 +56,54 @@ def validate_override(loader: ConfigLoader, base: DictConfig, keys: list[str], o
 
 
 def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader) -> str:
-    """Why a key is rejected, with the nearest key and its siblings."""
-    if other := equivalent(key, override.get_value_string() if "=" in (override.input_line or "") else "VALUE"):
-        return f"no such group or key; {other}"
+    """Why a key is rejected, with what to type instead, or its siblings."""
+    value = override.get_value_string() if "=" in (override.input_line or "") else ""
     groups = list_groups(loader)
-    parent, _, name = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == parent]
-    siblings = [k for k in siblings if not k.startswith("_") and k != "hydra"]
-    near = difflib.get_close_matches(name, siblings, n=1)
-    elsewhere = [k for k in keys if k.endswith(f".{name}") and not k.startswith("hydra.")]
-    hint = ""
-    if near and not parent and near[0] in groups:
-        options = loader.get_group_options(near[0], ObjectType.CONFIG)
-        value = override.get_value_string() if "=" in (override.input_line or "") else ""
-        suggested = f"{near[0]}={value}" if value in options else f"{near[0]}={'|'.join(options)}"
-        hint = f"; did you mean {suggested}?"
-    elif near:
-        hint = f"; did you mean {parent}.{near[0]}?" if parent else f"; did you mean {near[0]}?"
-    elif elsewhere:
-        hint = f"; did you mean {elsewhere[0]}?"
+    parent = key.rpartition(".")[0]
+    siblings = _siblings(key, keys)
+    hint = suggest(key, value, keys, loader)
+    reason = "no such key" if parent and siblings else "no such group or key"
+    if hint and not parent:
+        return f"{reason}; {hint}"
+    reason += f"; {hint}{'' if hint.endswith('?') else '.'}" if hint else "."
     if parent and siblings:
-        return f"no such key{hint or '.'} {parent} has {', '.join(siblings)}"
+        return f"{reason} {parent} has {', '.join(siblings)}"
     others = [k for k in keys if "." not in k and k not in groups and k != "hydra"]
-    return f"no such group or key{hint or '.'} Groups are {', '.join(groups)}; keys are {', '.join(others)}"
+    return f"{reason} Groups are {', '.join(groups)}; keys are {', '.join(others)}"
+
+
+def _siblings(key: str, keys: list[str]) -> list[str]:
+    """The names of the keys beside a key that does not exist."""
+    parent = key.rpartition(".")[0]
+    names = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == parent]
+    return [name for name in names if not name.startswith("_") and name != "hydra"]
+
+
+def suggest(key: str, value: str, keys: list[str], loader: ConfigLoader) -> str | None:
+    """What to type instead of a key that does not exist; None if nothing has a similar name.
+
+    Args:
+        key: as typed, without + and ~.
+        value: as typed; empty for a key that is removed.
+        keys: all keys of the configuration.
+        loader: knows the config groups.
+    """
+    if other := equivalent(key, value or "VALUE"):
+        return other
+    typed = f"={value}" if value else ""
+    parent, _, name = key.rpartition(".")
+    near = difflib.get_close_matches(name, _siblings(key, keys), n=1)
+    if near and not parent and near[0] in list_groups(loader):
+        options = loader.get_group_options(near[0], ObjectType.CONFIG)
+        return f"did you mean {near[0]}={value if value in options else '|'.join(options)}?"
+    if near:
+        return f"did you mean {parent}.{near[0]}{typed}?" if parent else f"did you mean {near[0]}{typed}?"
+    if elsewhere := [k for k in keys if k.endswith(f".{name}") and not k.startswith("hydra.")]:
+        return f"did you mean {elsewhere[0]}{typed}?"
+    if is_trainer_argument(f"trainer.{key}"):
+        return f"did you mean +trainer.{key}{typed}?"
+    having = options_with(name)
+    return f"use {next(iter(having.values()))}{typed} with {' or '.join(having)}" if having else None
 
 
 def _allowed_instead(key: str, value: Any, current: Any) -> str | None:

@@ -30,7 +30,10 @@ def test_arguments_are_parsed_into_the_dataclass_of_a_command():
     ("cls", "typed", "message"),
     [
         (Export, ["rum=x"], "rum=x: no such argument; did you mean run=x? Allowed are run=DIR, format=NAME"),
-        (Export, ["outputs"], "outputs: no such argument. Allowed are run=DIR"),
+        (Export, ["outputs"], "outputs: no such argument; did you mean run=outputs? Allowed are run=DIR"),
+        (Export, ["--run", "outputs"], "--run: no such argument; did you mean run=outputs?"),
+        (Export, ["--format=onnx"], "--format=onnx: no such argument; did you mean format=onnx?"),
+        (Export, ["--verbose"], "--verbose: no such argument. Allowed are run=DIR"),
         (Export, [], "run=DIR is missing: a run's directory"),
         (Export, ["run=x", "format=onx"], "format=onx: must be one of onnx, torchscript"),
         (Search, ["search.trial=7"], "did you mean search.trials=7?"),

@@ -11,15 +11,24 @@ from fmnist_lightning.config.validate import validate_command_line
 
 BAD = {
     # misspelled group, option or key; also with a +, which Hydra itself accepts
-    "modle=cnn": ["modle=cnn", "did you mean model=cnn?", "optimizer"],
+    "modle=cnn": ["modle=cnn: no such group or key; did you mean model=cnn?"],
+    "model=resnet": ["model=resnet: allowed are ann, cnn; docs/add-your-own-model.md"],
+    "optimizer=AdamW": ["did you mean optimizer=adamw?"],
+    "hidden=[64]": ["use model.hidden=[64] with model=ann"],
+    "model.hidden=[64]": ["use model.hidden=[64] with model=ann. model has filters"],
     "model=cnnn": ["model=cnnn", "allowed are ann, cnn", "did you mean model=cnn?"],
-    "optimizer.lrr=1": ["optimizer.lrr=1", "did you mean optimizer.lr?", "weight_decay"],
-    "+optimizer.lrr=1": ["+optimizer.lrr=1", "did you mean optimizer.lr?"],
+    "optimizer.lrr=1": ["optimizer.lrr=1", "did you mean optimizer.lr=1?", "weight_decay"],
+    "+optimizer.lrr=1": ["+optimizer.lrr=1", "did you mean optimizer.lr=1?"],
     "++trainer.max_epoch=1": ["did you mean trainer.max_epochs?"],
     # options of other templates
     "lr=0.1": ["lr=0.1: no such group or key; use optimizer.lr=0.1"],
     "epochs=5": ["use trainer.max_epochs=5"],
     "batch_size=32": ["use data.batch_size=32"],
+    "gpus=1": ["use trainer.accelerator=gpu trainer.devices=1"],
+    "gpus=0": ["use trainer.accelerator=cpu"],
+    "device=cuda": ["use trainer.accelerator=gpu"],
+    "patience=3": ["did you mean callbacks.early_stopping.patience=3?"],
+    "fast_dev_run=true": ["did you mean +trainer.fast_dev_run=true?"],
     "debug=default": ["use +trainer.fast_dev_run=true"],
     "+debug=overfit": ["use +trainer.overfit_batches=3"],
     "ckpt_path=last.ckpt": ["use resume=DIR", "fmnist_lightning.evaluate run=DIR"],

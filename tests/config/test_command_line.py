@@ -1,6 +1,8 @@
 """Exactly what a command line starts is validated: its primary config, config files, their sweeps, quoted values."""
 
+import ast
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,10 +11,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from fmnist_lightning import __version__
+from fmnist_lightning.config.command_line import parse_command_line
+from fmnist_lightning.config.commands import PACKAGE, other_commands
+from fmnist_lightning.config.help import help_text
+from fmnist_lightning.config.options import read_options
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 
+HYDRA = ("output_subdir", "job.name", "run.dir", "sweep.dir", "sweep.subdir")  # keys that have no comment
 SWEEP = "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      "
 
 
@@ -210,6 +218,86 @@ def test_sweeps_that_cannot_run_name_their_key(typed, message):
 def test_hints_can_be_typed(typed, message):
     with pytest.raises(ValueError, match=message):
         validate_command_line([typed])
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("train model=ann", "train: training has no subcommand; type python -m fmnist_lightning model=ann"),
+        ("evaluate run=DIR", "evaluate: a command of its own; type python -m fmnist_lightning.evaluate run=DIR"),
+        ("eval run=DIR", "eval: did you mean python -m fmnist_lightning.evaluate run=DIR?"),
+        ("cnn", "cnn: did you mean model=cnn?"),
+        ("seed 3", "seed: write seed=VALUE, without spaces"),
+        ("help", "help: did you mean --help?"),
+        ("outputs/run", "outputs/run: not KEY=VALUE; --help lists"),
+        ("--model cnn", "--model cnn: write model=cnn"),
+        ("--model=resnet", "--model=resnet: write model=ann or model=cnn"),
+        ("-model cnn seed=1", "-model cnn: write model=cnn"),
+        ("--seed 3", "--seed 3: write seed=3"),
+        ("--data.augment seed=3", "--data.augment: write data.augment=VALUE"),
+        ("--lr 0.01", "--lr 0.01: use optimizer.lr=0.01"),
+        ("--batch-size=64", "--batch-size=64: use data.batch_size=64"),
+        ("--patience 3", "--patience 3: did you mean callbacks.early_stopping.patience=3?"),
+        ("--wandb", "--wandb: did you mean logger=wandb?"),
+        ("--multi-run seed=1,2", "--multi-run: did you mean --multirun?"),
+        ("-e 3", "-e 3: no such flag; values are set by KEY=VALUE"),
+        ("--cfg jobs", "argument --cfg/-c: invalid choice: 'jobs'"),
+        ("--config-dir", "argument --config-dir/-cd: expected one argument"),
+    ],
+)
+def test_habits_of_other_commands_are_rejected_with_what_to_type(typed, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_command_line(typed.split())
+
+
+def test_flags_are_parsed_as_hydra_does():
+    typed = ["seed=1,2", "--multi", "-cd", "mine", "-cn=b", "-cjob", "~callbacks.early_stopping", "model.hidden=[]"]
+    arguments = parse_command_line(typed)
+    assert (arguments.multirun, arguments.config_dir, arguments.config_name) == (True, "mine", "b")
+    assert arguments.cfg == "job"
+    assert arguments.overrides == ["seed=1,2", "~callbacks.early_stopping", "model.hidden=[]"]
+    assert parse_command_line(["-sc", "query=bash"]).shell_completion
+
+
+def test_help_has_examples_that_run_and_every_option_and_key_with_its_comment():
+    text = help_text(width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    examples = [line.split("  ")[1] for line in text.partition("\n\nOptions")[0].splitlines() if line.startswith("  ")]
+    assert len(examples) > 5
+    for example in examples:
+        arguments = parse_command_line(example.split()[3:])
+        validate_command_line([typed for typed in arguments.overrides if "gpu" not in typed], arguments.multirun)
+    assert "\n  optimizer.fused=true            one kernel for all parameters" in text
+    assert "(optimizer=sgd) factor of the running mean" in text
+    assert "\n  model=cnn (default)             The paper's convolutional network" in text
+    keys = [key for option in read_options() if option.group != "experiment" for key in option.keys]
+    documented = {key.name for key in keys if key.comment}
+    assert {key.name for key in keys} - documented <= {"hydra." + name for name in HYDRA}
+    for name in documented:
+        assert f"\n  {name}" in text
+    for option in read_options():
+        assert option.group == "" or f"\n  {option.group}={option.name} " in text
+
+
+def test_help_has_a_line_for_each_of_the_other_commands():
+    assert {"evaluate", "reproduce", "benchmark"} <= other_commands().keys()
+    for name, description in other_commands().items():
+        assert re.search(rf"^  python -m fmnist_lightning\.{name} +{description[:20]}", help_text(), re.MULTILINE)
+        docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text()))
+        assert f"python -m fmnist_lightning.{name} " in docstring
+
+
+def test_help_has_the_options_of_the_users_own_config_files(config_dir):
+    write(config_dir / "model" / "mine.yaml", "# A model of mine.\n_target_: mine.Model\nwidth: 3 # of its layer\n")
+    text = help_text(str(config_dir), width=80)
+    assert "\n  model=mine                      A model of mine." in text
+    assert "\n  model.width=3                   (model=mine) of its layer" in text
+
+
+def test_other_commands_have_version_and_help(command):
+    assert command("--version", module="fmnist_lightning.evaluate").stdout == f"fmnist_lightning {__version__}\n"
+    usage = command("-h", module="fmnist_lightning.evaluate").stdout
+    assert "\npython -m fmnist_lightning.evaluate run=DIR " in usage
 
 
 @pytest.mark.slow

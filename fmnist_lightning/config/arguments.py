@@ -1,12 +1,10 @@
-"""Parses the KEY=VALUE arguments of commands that compose no configuration: one dataclass per command.
+"""Runs the commands that compose no configuration; their KEY=VALUE arguments are the fields of a dataclass.
 
 @dataclass
 class Arguments:
     run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
-    format: str = argument("format=NAME", "onnx", one_of("onnx", "torchscript"))
-    overrides: list[str] = field(default_factory=list)  # Hydra's; without this field other keys are rejected
-
-given = parse_arguments(Arguments, sys.argv[1:])
+    accelerator: str = argument("accelerator=NAME", "auto", SCHEMA["trainer.accelerator"])
+    overrides: list[str] = field(default_factory=list)  # all other arguments; without this field they are rejected
 """
 
 import dataclasses
@@ -32,12 +30,9 @@ def run_command(
     usage: str | Callable[[list[str]], str] | None,
     interrupted: str = "interrupted",
 ) -> None:
-    """Runs a command with the arguments of this process; exits with its status, or with 1 and the error.
+    """Runs a command with this process's arguments; exits with the status that it returns, or with 1 and its error.
 
-    Args:
-        command: takes the arguments; an integer that it returns is the exit status.
-        usage: what --help prints, or a function of the arguments that returns it.
-        interrupted: what Ctrl-C prints.
+    --help prints `usage`, or what it returns for the arguments; Ctrl-C prints `interrupted`.
     """
     argv = sys.argv[1:]
     try:
@@ -65,21 +60,17 @@ def argument(
     """A dataclass field for one argument.
 
     Args:
-        usage: as documented, "KEY=WHAT"; a key such as --config-dir also takes its value as the next argument.
-        default: its value if it is not given; a required argument has none.
-        constraint: the allowed values, which are parsed as in Hydra's overrides; without it any text is allowed.
-        missing: what a required argument is, for the error message.
+        usage: the documented form, KEY=WHAT; a key such as --config-dir also takes its value as the next argument.
+        default: the value if it is not typed; without a default the argument is required.
+        constraint: the allowed values, parsed as in Hydra's overrides; without it any text is allowed.
+        missing: the description of a required argument in the error message.
     """
     metadata = {"usage": usage, "constraint": constraint, "missing": missing}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
-    """The arguments of a command.
-
-    Args:
-        cls: a dataclass whose fields are made by `argument`; a list among them collects all other arguments.
-        argv: as typed.
+    """The arguments as an instance of a dataclass; a field not made by `argument` collects all others.
 
     Raises:
         ValueError: an unknown or missing argument, or a value that is not allowed.

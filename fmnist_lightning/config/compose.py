@@ -1,7 +1,7 @@
 """Composes configurations as Hydra does for the train command: to validate them, and for commands without Hydra.
 
-The search path is that of the command (`conf/`, --config-dir, hydra.searchpath), and so is the primary config
-(--config-name); `${hydra:...}` is resolved as in a job.
+`hydra.initialize_config_dir` and `hydra.compose` neither take a --config-dir besides conf/ nor compose for a multirun,
+and leave `${hydra:...}` unresolved.
 """
 
 import copy
@@ -28,29 +28,25 @@ CONFIG_NAME = "config"
 
 
 class Composer:
-    """Composes configurations from overrides, within a `with` statement; afterwards Hydra's global state is restored.
+    """Composes configurations within a `with` statement, which restores Hydra's global state at its end.
 
-    It can be entered again, to resolve interpolations of what it composed.
-
-    Args:
-        config_dir: a directory with more config files, as of --config-dir.
-        config_name: the primary config, as of --config-name.
+    It can be entered again, to resolve interpolations of what it composed. Arguments: --config-dir, --config-name.
     """
 
     def __init__(self, config_dir: str | None = None, config_name: str = CONFIG_NAME) -> None:
         self.config_dir, self.config_name = config_dir, config_name
         self._hydra: Hydra | None = None
-        self._job: Any = None  # the configuration that ${hydra:...} reads
-        self._outer: tuple[Any, Any] = None, None  # Hydra's state outside the with statement
+        self._job_config: Any = None  # the configuration that ${hydra:...} reads
+        self._saved_state: tuple[Any, Any] = None, None  # Hydra's, outside the with statement
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def __enter__(self) -> Self:
         version.setbase("1.3")
-        self._outer = get_gh_backup(), HydraConfig.instance().cfg
+        self._saved_state = get_gh_backup(), HydraConfig.instance().cfg
         GlobalHydra.instance().clear()
         if self._hydra is not None:
             GlobalHydra.instance().initialize(self._hydra)
-            HydraConfig.instance().cfg = self._job
+            HydraConfig.instance().cfg = self._job_config
             return self
         search_path = create_config_search_path(str(CONF))
         if self.config_dir:  # where hydra.main puts it
@@ -60,11 +56,11 @@ class Composer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        backup, outer_job = self._outer
-        self._job = HydraConfig.instance().cfg
+        backup, job_config = self._saved_state
+        self._job_config = HydraConfig.instance().cfg
         GlobalHydra.instance().clear()
         restore_gh_from_backup(backup)
-        HydraConfig.instance().cfg = outer_job
+        HydraConfig.instance().cfg = job_config
 
     @property
     def loader(self) -> ConfigLoader:
@@ -73,11 +69,7 @@ class Composer:
         return self._hydra.config_loader
 
     def compose(self, overrides: Sequence[str], run_mode: RunMode = RunMode.RUN) -> DictConfig:
-        """The configuration of some overrides, with Hydra's own node.
-
-        Raises:
-            hydra.errors.HydraException: an override that Hydra rejects.
-        """
+        """The configuration with these overrides, and with Hydra's own node; raises HydraException."""
         assert self._hydra is not None
         cfg = self._hydra.compose_config(
             self.config_name,
@@ -91,7 +83,7 @@ class Composer:
         return cfg
 
     def compose_job(self, groups: Sequence[Override], values: Sequence[Override]) -> DictConfig:
-        """The same, much faster if many jobs choose the same groups: these are composed once per choice of groups."""
+        """As `compose`, for sweeps: composes each choice of groups once and applies the values to a copy."""
         choice = tuple(override.input_line or "" for override in groups)
         if choice not in self._bases:
             self._bases[choice] = self.compose(choice)
@@ -112,13 +104,13 @@ class Composer:
 def compose_config(
     overrides: Sequence[str], config_dir: str | None = None, config_name: str = CONFIG_NAME
 ) -> DictConfig:
-    """The configuration of some overrides, with Hydra's own node."""
+    """The configuration with these overrides, and with Hydra's own node."""
     with Composer(config_dir, config_name) as composer:
         return composer.compose(overrides)
 
 
 def set_hydra_config(cfg: DictConfig, output_dir: str | None = None) -> None:
-    """Makes cfg the configuration that `${hydra:...}` reads, with the output directory that its job would have."""
+    """Makes cfg the configuration that `${hydra:...}` reads; the output directory is by default its hydra.run.dir."""
     with read_write(cfg.hydra):
         if OmegaConf.is_missing(cfg.hydra.job, "num"):
             cfg.hydra.job.num, cfg.hydra.job.id = 0, "0"
@@ -128,7 +120,7 @@ def set_hydra_config(cfg: DictConfig, output_dir: str | None = None) -> None:
 
 
 def run_dir_pattern(cfg: DictConfig) -> str:
-    """hydra.run.dir of a composed configuration, its interpolations not resolved."""
+    """hydra.run.dir with its interpolations not resolved."""
     return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
 
 

@@ -1,7 +1,4 @@
-"""The keys and `_target_` classes of the config files: those in conf/ and in the directories typed as --config-dir.
-
-A stored config, which is untrusted, may name nothing else.
-"""
+"""The config files: those in conf/ and in the user's config directories. A stored config may name nothing else."""
 
 import re
 import sys
@@ -14,41 +11,33 @@ import yaml
 _PACKAGE = Path(__file__).resolve().parent.parent
 # a wheel contains conf/ inside the package; in a checkout it is next to the package
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+# the groups that every run needs; the group experiment is optional
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger")
 _HEADER = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
 
 
 class ConfigFiles(NamedTuple):
-    """The content of some config files.
+    """The content of some config files."""
 
-    Args:
-        keys: every key as a dotted path; "[]" stands for the index in a list.
-        values: each leaf key, and its value as text.
-    """
-
-    keys: frozenset[str]
-    values: frozenset[tuple[str, str]]
+    keys: set[str]  # as dotted paths; "[]" stands for the index in a list
+    values: set[tuple[str, str]]  # each leaf key, and its value as text
 
 
 def scan_config_files(config_dirs: Iterable[Path] = ()) -> ConfigFiles:
-    """Scans all config files of conf/ and of further directories, whichever of them a run chooses.
-
-    Only the config groups and primary configs of a directory are read, not the run directories in it.
-    """
-    keys: set[str] = set()
-    values: set[tuple[str, str]] = set()
+    """Scans the primary configs and config groups of conf/ and further directories, not run directories in them."""
+    files = ConfigFiles(set(), set())
     for folder in (CONF, *config_dirs):
         for path in folder.glob("*.yaml"):
-            _scan(path, [""], keys, values)
+            _scan(path, [""], files)
         for group in (*GROUPS, "experiment"):
             for path in folder.joinpath(group).rglob("*.yaml"):
                 # model/small/tiny.yaml is an option of the group model or of model/small
                 packages = [group, ".".join(path.parent.relative_to(folder).parts)]
-                _scan(path, packages, keys, values)
-    return ConfigFiles(frozenset(keys), frozenset(values))
+                _scan(path, packages, files)
+    return files
 
 
-def _scan(path: Path, packages: list[str], keys: set[str], values: set[tuple[str, str]]) -> None:
+def _scan(path: Path, packages: list[str], files: ConfigFiles) -> None:
     try:
         text = path.read_text()
         content = yaml.safe_load(text)
@@ -60,11 +49,11 @@ def _scan(path: Path, packages: list[str], keys: set[str], values: set[tuple[str
         content.pop("defaults", None)
         for package in packages:
             parts = package.split(".") if package else []
-            keys.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+            files.keys.update(".".join(parts[: i + 1]) for i in range(len(parts)))
             for key, value, is_leaf in walk(content, package):
-                keys.add(key)
+                files.keys.add(key)
                 if is_leaf:
-                    values.add((key, str(value)))
+                    files.values.add((key, str(value)))
 
 
 def walk(node: Any, key: str = "") -> Iterator[tuple[str, Any, bool]]:

@@ -1,4 +1,4 @@
-"""Is a composed configuration complete and consistent?"""
+"""Validates a composed configuration as a whole: it is complete, and its values are allowed together."""
 
 from collections.abc import Set
 
@@ -15,19 +15,15 @@ REQUIRED_CALLBACKS = ("callbacks.epoch_metrics", "callbacks.best_checkpoint", "c
 
 
 def validate_config(cfg: DictConfig, known: Set[str] | None = None) -> None:
-    """Rejects a composed configuration that cannot run, wherever its values come from.
-
-    Args:
-        cfg: a composed configuration, Hydra's own node included or not.
-        known: the keys that it may have; None for any.
+    """Rejects a configuration that cannot run, wherever its values come from, or that has other keys than `known`.
 
     Raises:
         ValueError: naming the override to change.
-        omegaconf.errors.OmegaConfBaseException: an interpolation that leads nowhere.
+        omegaconf.errors.OmegaConfBaseException: an interpolation that cannot be resolved.
     """
     keys = flatten_keys(cfg)
     added = sorted(set(keys) - known) if known is not None else []
-    if unknown := [key for key in added if key[:6] != "hydra." and not is_trainer_argument(key)]:
+    if unknown := [key for key in added if not key.startswith("hydra.") and not is_trainer_argument(key)]:
         raise ValueError(f"{unknown[0]}: no such key")
     OmegaConf.to_container(without_hydra(cfg), resolve=True)
     for group in GROUPS:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Constraint(NamedTuple):
-    """The values that a key takes: described for an error message, and as a predicate."""
+    """The values that a key takes, as a description for error messages and as a predicate."""
 
     allowed: str
     is_valid: Callable[[Any], bool]
@@ -35,16 +35,16 @@ def is_list(value: object) -> bool:
 
 def integer(low: int, high: int | None = None) -> Constraint:
     """An integer from low to high, or of at least low."""
-    words = f"an integer from {low} to {high}" if high is not None else f"an integer, at least {low}"
-    return Constraint(words, lambda v: is_int(v) and low <= v and (high is None or v <= high))
+    description = f"an integer from {low} to {high}" if high is not None else f"an integer, at least {low}"
+    return Constraint(description, lambda v: is_int(v) and low <= v and (high is None or v <= high))
 
 
-def number(words: str, is_valid: Callable[[float], bool]) -> Constraint:
+def number(condition: str, is_valid: Callable[[float], bool]) -> Constraint:
     """A number that fulfils a condition; infinite ones and NaN are passed to it, too."""
-    return Constraint(f"a number {words}", lambda v: is_number(v) and is_valid(v))
+    return Constraint(f"a number {condition}", lambda v: is_number(v) and is_valid(v))
 
 
 def one_of(*options: Any) -> Constraint:
-    """One of the options; 1, 1.0 and true are three."""
-    words = "one of " + ", ".join(map(to_override, options))
-    return Constraint(words, lambda v: any(v == option and type(v) is type(option) for option in options))
+    """One of the options; 1, 1.0 and true differ."""
+    description = "one of " + ", ".join(map(to_override, options))
+    return Constraint(description, lambda v: any(v == option and type(v) is type(option) for option in options))

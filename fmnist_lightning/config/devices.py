@@ -10,15 +10,7 @@ from fmnist_lightning.config.constraints import is_int, is_list
 
 
 def check_device(accelerator: str, devices: Any = 1) -> None:
-    """Rejects devices that this machine does not have.
-
-    Args:
-        accelerator: as trainer.accelerator.
-        devices: the number of devices, a list of device indices, or "auto".
-
-    Raises:
-        ValueError: naming the available devices.
-    """
+    """Rejects a trainer.accelerator and trainer.devices that this machine does not have, with a ValueError."""
     on_mac = platform.system() == "Darwin"
     if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
         if is_list(devices):
@@ -35,7 +27,7 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
 
 
 def count_devices(accelerator: str, devices: Any) -> int:
-    """The number of devices of this machine that train; arguments as for check_device."""
+    """The number of this machine's devices that trainer.accelerator and trainer.devices select."""
     if devices == "auto":
         return 1 if accelerator == "cpu" else max(num_gpus(), 1)
     return len(devices) if is_list(devices) else int(devices)

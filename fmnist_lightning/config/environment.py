@@ -1,4 +1,4 @@
-"""The environment of a command: variables and streams set up for other programs do not change a run."""
+"""The environment of a command: removes variables that would change results, and tolerates unwritable output."""
 
 import io
 import os
@@ -13,15 +13,15 @@ _IGNORED = ("PL_TRAINER_", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "NVIDIA_TF32_OVER
 
 @contextmanager
 def command_environment() -> Iterator[None]:
-    """The environment and the standard streams of a command; a decorator of its main function.
+    """Decorates a command's main function: output that cannot be written never ends a run.
 
-    A character that the terminal's encoding lacks is escaped. Output that cannot be written is dropped, so that it
-    never ends a run; the command then exits with 1 and reports it at its end.
+    The command reports lost output at its end and exits with 1. Characters that the encoding lacks are escaped.
     """
     output = tolerate_streams()
     if output:  # also for the processes that this one starts
         os.environ["PYTHONIOENCODING"] = f"{sys.stdout.encoding}:backslashreplace"
-    _ignore_variables()
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's backend is not installed everywhere; figures are written to files
+    _remove_ignored_variables()
     try:
         yield
     except SystemExit as end:
@@ -33,19 +33,13 @@ def command_environment() -> Iterator[None]:
 
 
 def tolerate_streams() -> "_Output | None":
-    """Makes the standard streams drop what cannot be written; also for a process that a launcher started.
-
-    Returns:
-        Standard output, which stores the first error; None if it is not this process's own.
-    """
+    """Makes the standard streams drop what cannot be written; returns standard output if it is this process's own."""
     sys.stdout, output = _tolerant(sys.stdout, 1)
     sys.stderr, _ = _tolerant(sys.stderr, 2)
     return output
 
 
-def _ignore_variables() -> None:
-    """Removes variables that would change results, also for the processes that this one starts, and reports them."""
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's backend is not installed everywhere; figures are written to files
+def _remove_ignored_variables() -> None:
     ignored = sorted(name for name in os.environ if name.startswith(_IGNORED))
     for name in ignored:
         del os.environ[name]
@@ -62,7 +56,7 @@ class _Output(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
-        """Writes, or drops the data; the number of bytes."""
+        """Writes the data, or drops it."""
         try:
             return super().write(data)
         except OSError as error:
@@ -71,7 +65,6 @@ class _Output(io.FileIO):
 
 
 def _tolerant(stream: TextIO | None, descriptor: int) -> tuple[TextIO, _Output | None]:
-    """The stream, escaping what its encoding lacks; if it is this process's own, also its _Output."""
     if stream is None:  # closed by the shell; otherwise the next opened file would get its descriptor
         return open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"), None  # noqa: PTH123
     if stream not in (sys.__stdout__, sys.__stderr__):  # a notebook's, or a test's

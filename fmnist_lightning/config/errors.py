@@ -3,16 +3,15 @@
 import os
 import signal
 
+from hydra.errors import HydraException, InstantiationException
+from omegaconf.errors import OmegaConfBaseException
+
 EXIT_SIGINT = 130  # a shell's exit status for a program that Ctrl-C terminated
 EXIT_SIGTERM = 143  # that SIGTERM terminated
 
 
 class Interrupted(BaseException):
-    """A signal ended the run. Not an Exception, so that nothing that handles failures catches it.
-
-    Args:
-        number: of the signal.
-    """
+    """A signal ended the run. Not an Exception, so that nothing that handles failures catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
@@ -30,12 +29,10 @@ def full_traceback() -> bool:
 
 
 def format_error(error: BaseException) -> str:
-    """The message of an error on one line; if Hydra wrapped the error while instantiating, that of its cause."""
-    if type(error).__name__ == "InstantiationException" and error.__cause__ is not None:
+    """The message of an error on one line; that of the cause, if Hydra wrapped it in an InstantiationException."""
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines()]
     message = " ".join(line for line in lines if line and not line.startswith("See https://"))
-    is_expected = isinstance(error, ValueError | OSError | FloatingPointError | MemoryError) or type(
-        error
-    ).__module__.startswith(("hydra", "omegaconf"))
-    return message if is_expected and message else f"{type(error).__name__}: {message}"
+    expected = ValueError | OSError | FloatingPointError | MemoryError | HydraException | OmegaConfBaseException
+    return message if isinstance(error, expected) and message else f"{type(error).__name__}: {message}"

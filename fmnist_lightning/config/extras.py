@@ -11,14 +11,7 @@ EXTRAS = {  # by the class that needs it
 
 
 def check_loggers(loggers: Mapping[str, Any]) -> None:
-    """Rejects a logger whose package is not installed.
-
-    Args:
-        loggers: cfg.logger.
-
-    Raises:
-        ValueError: naming the extra to install.
-    """
+    """Rejects an entry of cfg.logger whose package is not installed."""
     for name, logger in loggers.items():
         extra = EXTRAS.get(str(logger.get("_target_"))) if isinstance(logger, Mapping) else None
         if extra and importlib.util.find_spec(extra) is None:

@@ -13,27 +13,16 @@ from fmnist_lightning.config.overrides import is_group, parse_override, quote
 
 @dataclass(frozen=True)
 class Launch:
-    """What Hydra starts. Interpolations in its configurations are resolved within `with launch.composer`.
-
-    Args:
-        composer: of the command's config files.
-        cfg: the configuration of the run, or of the first job.
-        overrides: as typed.
-        multirun: whether Hydra starts a multirun.
-        launcher: Hydra's launcher of a multirun.
-        sweep_dir: the directory of a multirun.
-        groups: for each config group that was typed, the options of the jobs.
-        values: for each key that was typed, the values of the jobs.
-    """
+    """What Hydra starts. Interpolations in its configurations are resolved within `with launch.composer`."""
 
     composer: Composer
-    cfg: DictConfig
-    overrides: list[str]
+    cfg: DictConfig  # of the run, or of the first job
+    overrides: list[str]  # as typed
     multirun: bool
-    launcher: str | None
+    launcher: str | None  # of a multirun
     sweep_dir: str
-    groups: list[list[Override]]
-    values: list[list[Override]]
+    groups: list[list[Override]]  # for each config group that was typed, the options of the jobs
+    values: list[list[Override]]  # for each key that was typed, the values of the jobs
 
     def jobs(self) -> Iterator[DictConfig]:
         """The configurations of all jobs."""
@@ -58,7 +47,7 @@ class Launch:
         return overrides
 
     def config_options(self, multirun_flag: bool) -> list[str]:
-        """The options with which the command of a single job finds the same config files.
+        """The flags to repeat a single job: --config-dir, --config-name, hydra.searchpath.
 
         Args:
             multirun_flag: whether -m was typed; otherwise a config file sets hydra.mode.

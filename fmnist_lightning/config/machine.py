@@ -1,8 +1,8 @@
 """Validates a configuration against this machine: devices, processes, cluster, data directory."""
 
-import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,39 +12,39 @@ from fmnist_lightning.config.processes import check_processes
 
 
 def check_data_root(data: DictConfig) -> None:
-    """Rejects a data.root that is not a directory, or that holds no data and cannot be written.
-
-    Args:
-        data: of a composed configuration; a user's own may have no root.
-
-    Raises:
-        ValueError: naming data.root.
-    """
-    if "root" not in data:
+    """Rejects a data.root that holds no data and cannot be written, with a ValueError."""
+    if "root" not in data:  # the user's own data
         return
-    root, folder = data.root, Path(data.root).expanduser()
+    folder = Path(data.root).expanduser()
+    with suppress(OSError):  # reported by check_writable
+        if any(next(folder.glob(name), None) for name in ("*ubyte*", "FashionMNIST/raw/*ubyte*", "synthetic/*.npz")):
+            return
+    check_writable(folder, f"data.root={data.root}")
+
+
+def check_writable(directory: Path, setting: str) -> None:
+    """Rejects a directory that cannot be created or written; `setting` is the override KEY=VALUE that names it."""
+    other = f"choose another {setting.partition('=')[0]}"
     try:
-        existing = next(path for path in [folder, *folder.absolute().parents] if os.path.lexists(path))
+        existing = next(
+            path for path in [directory, *directory.absolute().parents] if path.exists() or path.is_symlink()
+        )
         if not existing.is_dir():
-            raise ValueError(f"data.root={root}: {existing} is not a directory; choose another data.root")
-        places = ("*ubyte*", "FashionMNIST/raw/*ubyte*", "synthetic/*.npz")
-        if not any(next(folder.glob(place), None) for place in places):  # with data nothing needs to be written
-            with tempfile.TemporaryFile(dir=existing):
-                pass
+            raise ValueError(f"{setting}: {existing} is not a directory; {other}")
+        with tempfile.TemporaryFile(dir=existing) as file:  # permissions do not tell of quotas and read-only mounts
+            file.write(bytes(2**16))  # on a full disk a file can be created, but not written
+            file.flush()
     except OSError as error:
-        raise ValueError(f"data.root={root}: cannot write there ({error.strerror}); choose another data.root") from None
+        raise ValueError(f"{setting}: cannot write there ({error.strerror}); {other}") from None
 
 
-def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None) -> None:
+def check_machine(trainer: DictConfig, run_dir: str, launcher: str | None = None) -> None:
     """Rejects a configuration for which this machine lacks the devices, processes or cluster.
 
     Args:
-        trainer: of a composed configuration.
-        folder: hydra.run.dir, its interpolations not resolved.
-        launcher: of a sweep; None for one run.
-
-    Raises:
-        ValueError: naming the override to change.
+        trainer: the trainer's node of a configuration.
+        run_dir: hydra.run.dir, its interpolations not resolved.
+        launcher: the launcher of a sweep.
     """
     devices, num_nodes = trainer.devices, trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
@@ -65,4 +65,4 @@ def check_machine(trainer: DictConfig, folder: str, launcher: str | None = None)
             f"hydra/launcher={launcher}: no Slurm on this machine (srun not found); start the sweep on a machine of "
             "the cluster, or use hydra/launcher=joblib"
         )
-    check_processes(num_nodes, num_devices, folder)
+    check_processes(num_nodes, num_devices, run_dir)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MONITORED = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")  # never a test score
+# also in evaluation/choice.py, which imports nothing from here
 BEST = {"min": "lowest", "max": "highest"}
 
 
@@ -15,11 +16,7 @@ def mode_of(metric: str) -> str | None:
 
 
 def mode_contradiction(callbacks: Mapping[str, Any]) -> str | None:
-    """The error message for the first callback whose `mode` contradicts its `monitor`; None if all agree.
-
-    Args:
-        callbacks: cfg.callbacks.
-    """
+    """The error message for the first entry of cfg.callbacks whose `mode` contradicts its `monitor`, if one does."""
     for name, callback in callbacks.items():
         if not (isinstance(callback, Mapping) and "mode" in callback and isinstance(callback.get("monitor"), str)):
             continue

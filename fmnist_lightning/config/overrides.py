@@ -13,12 +13,7 @@ from fmnist_lightning.config.constraints import to_override
 
 
 def parse_override(loader: ConfigLoader, typed: str, source: str = "") -> Override:
-    """The parsed override.
-
-    Args:
-        loader: knows the config groups.
-        typed: KEY=VALUE, as typed.
-        source: where it was typed, for the error message.
+    """The parsed override KEY=VALUE; error messages start with its source.
 
     Raises:
         ValueError: it cannot be parsed, or sweeps over anything but distinct listed values.
@@ -69,7 +64,8 @@ def is_group(loader: ConfigLoader, key: str) -> bool:
 
 
 def null_to_empty_list(loader: ConfigLoader, typed: str) -> str:
-    """`experiment=null` as Hydra accepts it: null is valid in a defaults list, but not as an override of a group."""
+    """An override `experiment=null` as `experiment=[]`, which has the same effect."""
+    # Hydra accepts null in a defaults list, but not as an override of a group
     group = typed.lstrip("+").partition("=")[0]
     is_optional = group in list_groups(loader) and group not in GROUPS
     return re.sub(r"(?<=[=,])null(?=,|$)", "[]", typed) if is_optional else typed

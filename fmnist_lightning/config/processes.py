@@ -1,8 +1,6 @@
-"""How this process was launched, and whether it is rank zero, which writes the run directory.
+"""How this process was launched (by Lightning on one machine, by torchrun on several), and whether it is rank zero.
 
-On one machine Lightning launches the other processes of a run; on several machines torchrun launches all of them.
-RANK and similar variables may also be set for another program (a notebook within a distributed job, `srun`, a
-container): they are used only if Lightning or torchrun launched this process.
+RANK and similar variables may also be set for another program (a notebook within a distributed job, `srun`).
 """
 
 import functools
@@ -20,7 +18,7 @@ RANK_VARIABLES = (*TORCHRUN[1:], "NODE_RANK", "JSM_NAMESPACE_RANK")
 
 @functools.cache
 def launched_by_lightning() -> bool:
-    """Whether Lightning launched this process for a run, as the environment set by its parent process says."""
+    """Whether the parent process is a run of this package whose Lightning launched this process."""
     return os.environ.get(LAUNCHER_PID) == str(os.getppid()) and os.environ.get("LOCAL_RANK", "").isdecimal()
 
 
@@ -30,17 +28,14 @@ def launched_by_torchrun() -> bool:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process locks and writes the run directory, and prints. The only definition of rank zero."""
+    """Whether this process locks and writes the run directory, and prints."""
     if launched_by_torchrun():
         return int(os.environ["RANK"]) == 0
     return not launched_by_lightning()  # Lightning launches ranks 1 and higher
 
 
 def ignore_foreign_ranks() -> None:
-    """Hides ranks of other programs from Lightning and torch; to be called before a Trainer is created.
-
-    Lightning reads its rank from the environment when it is imported, before it knows the number of processes.
-    """
+    """Removes the ranks of other programs; call it before Lightning is imported, which reads its rank then."""
     if launched_by_torchrun() or launched_by_lightning():
         return
     for name in RANK_VARIABLES:
@@ -63,11 +58,8 @@ def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
 
     Args:
         num_nodes: trainer.num_nodes.
-        num_devices: processes on this machine, from trainer.devices.
+        num_devices: the number of processes on this machine.
         run_dir: hydra.run.dir, its interpolations not resolved.
-
-    Raises:
-        ValueError: naming the override to change.
     """
     if not launched_by_torchrun():
         if num_nodes > 1:

@@ -1,29 +1,23 @@
-"""The schema: which values each key of the configuration takes, written once.
+"""The schema: the values that each key takes, for the command line and (`validate_values`) for notebooks."""
 
-The command line is validated by this table before torch is imported or anything is created; the classes that receive
-the values validate by it too (`validate_values`), so that a notebook gets the same message.
-"""
-
-from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.constraints import (
-    Constraint,
-    integer,
-    is_int,
-    is_list,
-    number,
-    one_of,
-    to_override,
-)
+from fmnist_lightning.config.config_files import walk
+from fmnist_lightning.config.constraints import Constraint, integer, is_int, is_list, number, one_of, to_override
 from fmnist_lightning.config.monitored import MONITORED, mode_contradiction
 
 
 def _sizes(low: int, high: int) -> Constraint:
-    words = f"a list of {low} to {high} integers above 0, such as [32,64]"
-    return Constraint(words, lambda v: is_list(v) and low <= len(v) <= high and all(is_int(n) and n > 0 for n in v))
+    return Constraint(
+        f"a list of {low} to {high} integers above 0, such as [32,64]",
+        lambda v: is_list(v) and low <= len(v) <= high and all(is_int(n) and n > 0 for n in v),
+    )
+
+
+def _optional(constraint: Constraint) -> Constraint:
+    return Constraint(f"null or {constraint.allowed}", lambda v: v is None or constraint.is_valid(v))
 
 
 _FLAG = Constraint("true or false", lambda v: isinstance(v, bool))
@@ -80,11 +74,7 @@ SCHEMA: dict[str, Constraint] = {
     "trainer.accelerator": one_of("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.devices": Constraint(
         "an integer, at least 1, a list of device indices such as [0,1], or auto",
-        lambda v: (
-            v == "auto"
-            or (is_int(v) and v >= 1)
-            or (is_list(v) and len(v) > 0 and all(is_int(n) and n >= 0 for n in v))
-        ),
+        lambda v: v == "auto" or integer(1).is_valid(v) or (is_list(v) and v and all(map(integer(0).is_valid, v))),
     ),
     "trainer.num_nodes": integer(1),
     "trainer.strategy": one_of("auto", "ddp"),
@@ -92,7 +82,7 @@ SCHEMA: dict[str, Constraint] = {
     "trainer.max_epochs": integer(1),
     "trainer.limit_train_batches": _NUM_BATCHES,
     "trainer.limit_val_batches": _NUM_BATCHES,
-    "trainer.gradient_clip_val": Constraint("null or a number above 0", lambda v: v is None or _ABOVE_0.is_valid(v)),
+    "trainer.gradient_clip_val": _optional(_ABOVE_0),
     "trainer.accumulate_grad_batches": integer(1),
     "trainer.deterministic": one_of(True, False, "warn"),
     "trainer.benchmark": one_of(None, True, False),
@@ -121,9 +111,7 @@ SCHEMA: dict[str, Constraint] = {
     "callbacks.best_checkpoint.monitor": _MONITORED,
     "callbacks.best_checkpoint.filename": one_of("best"),  # a name that programs rely on
     "callbacks.best_checkpoint.mode": _MODE,
-    "callbacks.checkpoint.every_n_train_steps": Constraint(
-        "null or an integer, at least 1", lambda v: v is None or (is_int(v) and v >= 1)
-    ),
+    "callbacks.checkpoint.every_n_train_steps": _optional(integer(1)),
     "callbacks.early_stopping.monitor": _MONITORED,
     "callbacks.early_stopping.mode": _MODE,
     "callbacks.early_stopping.patience": integer(1),
@@ -132,14 +120,8 @@ SCHEMA: dict[str, Constraint] = {
 
 
 def flatten_keys(cfg: Any) -> list[str]:
-    """Every key of cfg as a dotted path, groups included; interpolations are not resolved."""
-
-    def walk(node: Any, prefix: str) -> Iterator[str]:
-        for key, child in node.items() if isinstance(node, dict) else ():
-            yield f"{prefix}{key}"
-            yield from walk(child, f"{prefix}{key}.")
-
-    return list(walk(OmegaConf.to_container(cfg, resolve=False), ""))
+    """Every key of cfg as a dotted path, groups included, without the items of lists; nothing is resolved."""
+    return [key for key, _, _ in walk(OmegaConf.to_container(cfg, resolve=False)) if "[]" not in key]
 
 
 def first_violation(cfg: DictConfig) -> str | None:
@@ -157,14 +139,7 @@ def _violation(key: str, value: Any) -> str | None:
 
 
 def validate_values(**values: Any) -> None:
-    """Rejects a value that the schema does not allow.
-
-    Args:
-        values: by key, each dot as two underscores: `model__dropout=0.5`.
-
-    Raises:
-        ValueError: naming the key, the value and what is allowed.
-    """
+    """Rejects a value that the schema does not allow, with a ValueError; in a key `__` stands for a dot."""
     for name, value in values.items():
         if violation := _violation(name.replace("__", "."), value):
             raise ValueError(violation)

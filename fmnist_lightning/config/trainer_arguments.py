@@ -40,7 +40,7 @@ _TYPES |= {"dict": Mapping, "list": list | tuple}
 @functools.cache
 def trainer_arguments() -> dict[str, list[str]]:
     """Each argument of lightning.Trainer, with the built-in types that its annotation allows."""
-    spec = importlib.util.find_spec("lightning")
+    spec = importlib.util.find_spec("lightning")  # inspect.signature would import torch, which takes seconds
     assert spec and spec.submodule_search_locations
     source = Path(spec.submodule_search_locations[0], "pytorch", "trainer", "trainer.py").read_text()
     trainer = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Trainer")
@@ -55,11 +55,7 @@ def trainer_arguments() -> dict[str, list[str]]:
 
 
 def check_trainer_argument(name: str, value: Any) -> None:
-    """Validates an argument of lightning.Trainer that no config file of this package has.
-
-    Raises:
-        ValueError: lightning.Trainer has no such argument, this package sets it, or the type is wrong.
-    """
+    """Rejects an argument that lightning.Trainer lacks, that this package sets, or that has the wrong type."""
     types = trainer_arguments()
     if name not in types:
         near = difflib.get_close_matches(name, types.keys() - REJECTED.keys(), n=1)
@@ -69,19 +65,16 @@ def check_trainer_argument(name: str, value: Any) -> None:
     if name in REJECTED:
         raise ValueError(f"trainer.{name}: set by fmnist_lightning; {REJECTED[name]}")
     allowed = types[name]
-    is_flag = isinstance(value, bool)
-    if not any(isinstance(value, _TYPES[word]) and (is_flag <= (word == "bool")) for word in allowed):
+    # true and false are integers in Python
+    types_of_value = [word for word in allowed if isinstance(value, _TYPES[word])]
+    if not ("bool" in types_of_value if isinstance(value, bool) else types_of_value):
         raise ValueError(
             f"trainer.{name}={to_override(value)}: must be {' or '.join(_WORDS[word] for word in allowed)}"
         )
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
-    """Validates the arguments of a composed configuration that the schema does not have.
-
-    Raises:
-        ValueError: as `check_trainer_argument`.
-    """
+    """Validates the arguments in cfg.trainer that the schema does not have."""
     for name, value in trainer.items():
         if f"trainer.{name}" not in SCHEMA:
             check_trainer_argument(name, value)

@@ -28,22 +28,18 @@ def validate_command_line(
 ) -> Launch:
     """Composes every configuration that a command line asks for and rejects what cannot run.
 
-    Whether the run directories may be used is not checked here but by `runs.folders`.
+    The run directories are validated by `runs.folders`.
 
     Args:
         overrides: Hydra overrides, as typed.
-        multirun: whether -m was typed.
-        config_dir: a directory with more config files (Hydra's --config-dir).
+        multirun: whether -m was typed; `hydra.mode` has the same effect.
+        config_dir: the value of --config-dir.
         check_hardware: whether this machine must have the devices and data.root; not if a configuration is only shown.
-        config_name: the primary config (Hydra's --config-name).
-
-    Returns:
-        What Hydra will start; `hydra.mode` in a config file or an override counts as -m does.
+        config_name: the value of --config-name.
 
     Raises:
-        ValueError: names the key, what is allowed and the nearest valid name.
-        hydra.errors.HydraException: what Hydra itself rejects beyond that.
-        omegaconf.errors.OmegaConfBaseException: an interpolation that cannot be resolved.
+        ValueError: naming the key, what is allowed and the nearest valid name.
+        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what Hydra itself rejects.
     """
     if config_dir and not Path(config_dir).is_dir():
         raise ValueError(f"--config-dir={config_dir}: no such directory")
@@ -51,14 +47,14 @@ def validate_command_line(
         loader = composer.loader
         overrides = [null_to_empty_list(loader, typed) for typed in overrides]
         parsed = [parse_override(loader, typed) for typed in overrides]
-        if not any(override.key_or_group == "hydra.searchpath" for override in parsed):  # adds options
-            _check_choices(composer, parsed)
+        # hydra.searchpath adds config directories, whose options are known only after composing
+        if not any(override.key_or_group == "hydra.searchpath" for override in parsed):
+            _check_options(composer, parsed)
         mode = _find_mode(composer, parsed, multirun)
-        for override in [] if mode.multirun else parsed:
-            if override.is_sweep_override():
-                raise ValueError(f"{override.input_line}: several values are several runs, which -m starts")
+        if not mode.multirun and (swept := next((o for o in parsed if o.is_sweep_override()), None)):
+            raise ValueError(f"{swept.input_line}: several values are several runs, which -m starts")
         # as Hydra's sweeper merges them: what is typed replaces what a config file says
-        merged = {override.get_key_element(): override for override in [*mode.params, *parsed]}.values()
+        merged = {override.get_key_element(): override for override in [*mode.sweeper_params, *parsed]}.values()
         in_defaults = [o for o in merged if is_group(loader, o.key_or_group) or o.key_or_group == "hydra.searchpath"]
         groups = [split_sweep(override) for override in in_defaults]
         values = [split_sweep(override) for override in merged if override not in in_defaults]
@@ -67,7 +63,7 @@ def validate_command_line(
     return Launch(composer, cfg, overrides, mode.multirun, mode.launcher, str(sweep_dir), groups, values)
 
 
-def _check_choices(composer: Composer, overrides: list[Override]) -> None:
+def _check_options(composer: Composer, overrides: list[Override]) -> None:
     for override in overrides:
         if is_group(composer.loader, override.key_or_group):
             validate_option(composer.loader, override)
@@ -76,7 +72,7 @@ def _check_choices(composer: Composer, overrides: list[Override]) -> None:
 class _Mode(NamedTuple):
     multirun: bool
     launcher: str | None
-    params: list[Override]  # that hydra.sweeper.params in a config file adds
+    sweeper_params: list[Override]  # the overrides in a config file's hydra.sweeper.params
 
 
 def _find_mode(composer: Composer, parsed: list[Override], multirun: bool) -> _Mode:
@@ -99,18 +95,14 @@ def _find_mode(composer: Composer, parsed: list[Override], multirun: bool) -> _M
     assert isinstance(params, dict)
     source = "hydra.sweeper.params: "
     overrides = [parse_override(composer.loader, f"{key!s}={value!s}", source) for key, value in params.items()]
-    _check_choices(composer, overrides)
+    _check_options(composer, overrides)
     return _Mode(True, choices["hydra/launcher"], overrides)
 
 
 def _check_jobs(
     composer: Composer, groups: list[list[Override]], values: list[list[Override]], mode: _Mode, check_hardware: bool
 ) -> DictConfig:
-    """Checks each value of each key once per choice of groups, as their product may be huge.
-
-    Returns:
-        The configuration of the first job.
-    """
+    """Checks each value of each key once per choice of groups, not their product; returns the first job's config."""
     first_job = None
     for choice in itertools.product(*groups):
         base = composer.compose([override.input_line or "" for override in choice])
@@ -119,7 +111,7 @@ def _check_jobs(
             validate_override(composer.loader, base, keys, override)
         cfg = composer.compose_job(choice, [options[0] for options in values])
         _check_job(cfg, set(keys), mode, check_hardware)
-        for first, *others in values:
+        for first, *others in values:  # lr=1,2 seed=0,1: checks (1, 0), (2, 0), (1, 1), but not (2, 1)
             for override in others:
                 OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
                 _check_job(cfg, set(keys), mode, check_hardware)

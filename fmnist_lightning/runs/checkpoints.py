@@ -15,21 +15,18 @@ from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes a run's checkpoints atomically, each with a checksum, and reads tensors and plain values only.
+    """Writes checkpoints to `folder` only, atomically, each with a checksum; reads tensors and plain values only.
 
     Lightning's own plugin writes to the system's temporary directory, often on another file system: moving the file
     from there is a copy, which is truncated if the process is killed.
-
-    Args:
-        folder: the directory of the run's checkpoints; nothing is written or removed elsewhere.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes the checkpoint. If killed at any time, the old or the new one is on disk, with its checksum."""
-        path = self._own(path)
+        """Writes the checkpoint; at any time the old or the new one is on disk, with its checksum."""
+        path = self._check_path(path)
         self.folder.mkdir(exist_ok=True)  # not its parents: a run directory that was removed is not created again
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
@@ -48,23 +45,24 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Reads a checkpoint into CPU memory."""
         checkpoint = read_checkpoint(Path(path))
-        _set_folder(checkpoint, self.folder)
+        _relocate_paths(checkpoint, self.folder)
         return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes a checkpoint and its checksum."""
-        for file in (self._own(path), checksum_path(self._own(path))):
+        path = self._check_path(path)
+        for file in (path, checksum_path(path)):
             file.unlink(missing_ok=True)
 
-    def _own(self, path: str | Path) -> Path:
+    def _check_path(self, path: str | Path) -> Path:
         path = Path(path).absolute()
         if path.parent != self.folder or path.suffix != ".ckpt":
             raise ValueError(f"{path}: not a checkpoint of this run, whose checkpoints are in {self.folder}")
         return path
 
 
-def _set_folder(checkpoint: dict[str, Any], folder: Path) -> None:
-    """Sets the paths in a checkpoint to the run's directory, which may have been moved or belong to another machine.
+def _relocate_paths(checkpoint: dict[str, Any], folder: Path) -> None:
+    """Sets the paths in a checkpoint to the run's directory, as that may have been moved.
 
     Otherwise Lightning loses the best checkpoint, or removes files in another directory.
     """
@@ -79,10 +77,7 @@ def _set_folder(checkpoint: dict[str, Any], folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint, which is untrusted input: no code in it is executed.
-
-    Returns:
-        Tensors in CPU memory and plain values, `state_dict` among them.
+    """The tensors (in CPU memory) and plain values of a checkpoint, which is untrusted: no code in it is executed.
 
     Raises:
         ValueError: it is missing, damaged, not a checkpoint, or contains more than tensors and plain values.
@@ -108,11 +103,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Loads a checkpoint's weights into a model.
-
-    Raises:
-        ValueError: names or shapes differ from the model's.
-    """
+    """Loads a checkpoint's weights into a model; raises ValueError if names or shapes differ from the model's."""
     stored = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if stored != expected:

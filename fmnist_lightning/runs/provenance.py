@@ -15,22 +15,14 @@ from fmnist_lightning import __version__
 if TYPE_CHECKING:  # a sweep is validated before torch is imported
     import torch
 
-VERSIONS = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "torchmetrics",
-    "hydra-core",
-    "tensorboard",
-)
-
-
-# the packages that a run's results depend on; other changes do not make a completed job outdated
+VERSIONS = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "tensorboard")
+# config is left out, as the composed configuration has its own fingerprint, and so are runs (files), study and
+# benchmarking: a sweep whose code changed there keeps its completed jobs
 _PACKAGES = ("data", "models", "training", "inference", "evaluation")
 
 
 def code_sha256() -> str:
-    """A fingerprint of the code that a run's results depend on."""
+    """A fingerprint of the code that a run's results depend on, by which a sweep knows that its jobs are outdated."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for path in sorted(path for package in _PACKAGES for path in (root / package).glob("*.py")):
@@ -39,19 +31,14 @@ def code_sha256() -> str:
 
 
 def config_sha256(cfg: DictConfig) -> str:
-    """A fingerprint of a composed configuration, resolved; how the run is started is not part of it."""
+    """A fingerprint of a composed configuration, resolved: resume=auto and sweeps find a run by it."""
     keys = [str(key) for key in cfg if key not in ("hydra", "resume")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys), resolve=True, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
-    """The entries of a summary about the machine and the code.
-
-    Args:
-        device: that trains.
-        precision: as trainer.precision.
-    """
+    """The entries of a summary about the machine (the training device, trainer.precision) and the code."""
     commit, dirty = _git()
     return {
         "device": _with_threads(device),

@@ -1,7 +1,4 @@
-"""The run that `resume=` names, and the configuration with which it resumes. Imports no torch.
-
-A run resumes in its own directory with its own configuration, as it was composed when it started.
-"""
+"""The run that `resume=` names; it resumes in its own directory with its own configuration. Imports no torch."""
 
 import glob
 import re
@@ -15,18 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.compose import run_dir_pattern, set_hydra_config, without_hydra
 from fmnist_lightning.config.config_files import CONF, user_config_dirs, walk
-from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
-from fmnist_lightning.config.extras import check_loggers
+from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS, validate_config
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.machine import check_machine
 from fmnist_lightning.config.overrides import quote
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.config.schema import flatten_keys
-from fmnist_lightning.config.trainer_arguments import check_trainer
 from fmnist_lightning.runs.folders import reject_existing_run
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import SUMMARY, Run
 from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, check_training_length
+from fmnist_lightning.runs.untrusted import override_config
 
 # what may change when a run resumes: how long it trains, and what its results do not depend on
 RESUME_OVERRIDES = (
@@ -40,11 +36,7 @@ RESUME_OVERRIDES = (
 
 
 def find_run(folder: str) -> Run:
-    """The run of `resume=DIR`.
-
-    Raises:
-        ValueError: the directory contains no run, or none that can be resumed.
-    """
+    """The run of `resume=DIR`; raises ValueError if the directory contains none, or none that can be resumed."""
     run = Run(Run.existing(folder, key="resume").folder.resolve())
     if "${" in str(run.folder) or "\\" in run.folder.as_posix():
         raise ValueError(f"resume={folder}: Hydra interprets ${{ and backslashes in a path; rename the directory")
@@ -61,16 +53,15 @@ def find_run(folder: str) -> Run:
 def find_unfinished_runs(cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> Iterator[Run]:
     """The runs that `resume=auto` may resume: the unfinished ones of a configuration, the newest first.
 
-    They are searched for where hydra.run.dir would put a run, whatever its `${...}` resolve to. If that is a single
-    directory, a completed run of the configuration is among them: it is already completed.
+    They are searched for wherever hydra.run.dir may put a run. With a fixed hydra.run.dir a completed run is yielded
+    too, so that the command reports that it is already completed.
 
     Args:
-        cfg: composed, with Hydra's own node.
+        cfg: a configuration with Hydra's own node.
         config_dirs: the user's config directories (--config-dir).
 
     Raises:
-        ValueError: a value depends on the time, so that no other run has the same configuration; or the configuration
-            of a run that may be the one cannot be read.
+        ValueError: a value depends on the time, or the config of a run with the same fingerprint cannot be read.
     """
     for key, value, _ in walk(OmegaConf.to_container(without_hydra(cfg))):
         if isinstance(value, str) and "${now:" in value:
@@ -86,7 +77,7 @@ def find_unfinished_runs(cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> I
         except ValueError:  # damaged
             summary = {}
         try:
-            if config_sha256(run.read_config(config_dirs=config_dirs)) != wanted:
+            if config_sha256(run.read_config(config_dirs)) != wanted:
                 continue
         except ValueError:
             if summary.get("config_sha256") == wanted:
@@ -105,17 +96,7 @@ def _runs(pattern: str) -> Iterator[Run]:
 
 
 def config_to_resume(run: Run, overrides: list[str], config_dirs: Sequence[Path] = ()) -> DictConfig:
-    """The configuration with which a run resumes: its own, and the few overrides that it allows.
-
-    Args:
-        run: that resumes.
-        overrides: as typed.
-        config_dirs: the user's config directories (--config-dir).
-
-    Raises:
-        ValueError: an override that would make it another run, or a configuration that names what no config file
-            names, uses a resolver or has values that are not allowed.
-    """
+    """The configuration with which a run resumes: its own, with those overrides that do not make it another run."""
     changes: dict[str, Any] = {}
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
@@ -128,12 +109,12 @@ def config_to_resume(run: Run, overrides: list[str], config_dirs: Sequence[Path]
                 "Another configuration is another run: leave resume= out"
             )
         changes[key] = override.value()
-    cfg = run.read_config(changes, config_dirs, resume=True)
+    stored = run.read_config(config_dirs)
+    cfg = override_config(stored, run.config_file, changes, config_dirs)
     _check_keys(cfg, run)
-    check_trainer(cfg.trainer)
-    check_loggers(cfg.logger)
+    validate_config(cfg)
     check_machine(cfg.trainer, str(run.folder))
-    check_training_length(run, run.read_config(None, config_dirs), cfg, changes)
+    check_training_length(run, stored, cfg, changes)
     _check_config_file(run)
     return cfg
 
@@ -146,7 +127,7 @@ def _check_config_file(run: Run) -> None:
         return
     parts = [summary, *summary.get("resumed", [])[-1:]]
     known = {parts[0].get("config_sha256"), parts[-1].get("previous_config_sha256")} - {None}
-    # the file as it is, which read_config has validated; it migrates one of an earlier version
+    # the file without read_config's migration of earlier versions; read_config has validated it
     stored = OmegaConf.load(run.config_file)
     assert isinstance(stored, DictConfig)
     if known and config_sha256(stored) not in known:
@@ -157,9 +138,7 @@ def _check_config_file(run: Run) -> None:
 
 
 def _check_keys(cfg: DictConfig, run: Run) -> None:
-    """Rejects a configuration without the trainer's arguments or the callbacks that every run needs."""
-    if missing := next((key for key in REQUIRED_CALLBACKS if OmegaConf.select(cfg, key) is None), None):
-        raise ValueError(f"{run.config_file}: {missing} is missing, without which no run has a result")
+    """Rejects a configuration without the default arguments of the trainer and of the required callbacks."""
     trainer, callbacks = (OmegaConf.load(CONF / group / "default.yaml") for group in ("trainer", "callbacks"))
     needed = [f"trainer.{key}" for key in flatten_keys(trainer)]
     in_callbacks = [f"callbacks.{key}" for key in flatten_keys(callbacks)]
@@ -168,12 +147,10 @@ def _check_keys(cfg: DictConfig, run: Run) -> None:
         raise ValueError(f"{run.config_file}: {missing} is missing; add it there")
 
 
-def resume_overrides(launch: Launch, lock: ExitStack) -> list[str]:
-    """The overrides for Hydra: as typed for a new run, else those with which it uses the directory of the resumed run.
+def resume_overrides(launch: Launch, exit_stack: ExitStack) -> list[str]:
+    """The overrides of a single run for Hydra: as typed for a new run, else with the resumed run's directory.
 
-    Args:
-        launch: of a single run.
-        lock: is entered by the lock of the run that resumes.
+    Enters the lock of the resumed run into `exit_stack`.
 
     Raises:
         ValueError: the run is locked by another process, cannot be resumed, or an override must not change.
@@ -182,16 +159,16 @@ def resume_overrides(launch: Launch, lock: ExitStack) -> list[str]:
     if cfg.resume is None:
         return launch.overrides
     is_auto = cfg.resume == "auto"
-    changes = [] if is_auto else [typed for typed in launch.overrides if typed.partition("=")[0] != "resume"]
+    overrides = [] if is_auto else [typed for typed in launch.overrides if typed.partition("=")[0] != "resume"]
     for run in find_unfinished_runs(cfg, config_dirs) if is_auto else [find_run(cfg.resume)]:
         try:
             if is_rank_zero():
-                lock.enter_context(run.locked())
+                exit_stack.enter_context(run.locked())
         except ValueError:
             if is_auto:
                 continue  # another process resumes it
             raise
-        config_to_resume(run, changes, config_dirs)  # rejects what must not change, before anything is written
-        return [*changes, f"resume={quote(run.folder)}", f"hydra.run.dir={quote(run.folder)}"]
+        config_to_resume(run, overrides, config_dirs)  # rejects what must not change, before anything is written
+        return [*overrides, f"resume={quote(run.folder)}", f"hydra.run.dir={quote(run.folder)}"]
     reject_existing_run(cfg)
     return launch.overrides

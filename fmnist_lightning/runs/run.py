@@ -45,15 +45,7 @@ class Run:
 
     @classmethod
     def existing(cls, folder: str | Path, key: str = "run") -> "Run":
-        """The run in a directory.
-
-        Args:
-            folder: the directory.
-            key: the argument with which the user named it.
-
-        Raises:
-            ValueError: the directory does not exist, or contains no run.
-        """
+        """The run in the directory that an argument names; raises ValueError if it contains none."""
         run = cls(folder)
         for path in (run.folder, run.config_file, run.summary_json):
             if not path.exists():
@@ -62,17 +54,12 @@ class Run:
 
     @cached_property
     def lock(self) -> FileLock:
-        """The lock of the process that works on the run; one reentrant object per process and directory."""
+        """The lock of the process that works on the run; reentrant, as choosing, starting and writing a run take it."""
         return FileLock(self.folder.resolve() / ".lock", timeout=0, is_singleton=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the lock; the last release in this process removes the lock file.
-
-        Raises:
-            ValueError: the run is locked by another process.
-            OSError: the directory cannot be written.
-        """
+        """Holds the lock, or raises ValueError; the last release in this process removes the lock file."""
         try:
             self.lock.acquire()
         except Timeout:
@@ -85,25 +72,20 @@ class Run:
                     Path(self.lock.lock_file).unlink()
             self.lock.release()
 
+    def reject_existing(self, key: str = "") -> None:
+        """Rejects a directory that contains a run; `key` is the override that names the directory."""
+        if self.summary_json.exists():
+            more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
+            named, other = (f"{key}={self.folder}", key) if key else (self.folder, "directory")
+            raise ValueError(f"{named}: already contains a run; not overwritten. Choose another {other}{more}")
+
     def create(self, summary: Mapping[str, Any], config: DictConfig, overrides: Sequence[str]) -> None:
-        """Creates the run: writes .hydra as Hydra does, with resolved values, and the first summary.
+        """Writes .hydra as Hydra does, with resolved values, and the first summary; never over another run.
 
         Hydra itself would write .hydra before it is known whether the directory already contains a run.
-
-        Args:
-            summary: the first one.
-            config: composed, without Hydra's own node.
-            overrides: as typed.
-
-        Raises:
-            ValueError: the directory already contains a run, or is locked by another process.
         """
         with self.locked():
-            if self.summary_json.exists():
-                more = "" if self.read_status() == "completed" else f", or resume it with resume={self.folder}"
-                raise ValueError(
-                    f"{self.folder}: already contains a run; not overwritten. Choose another directory{more}"
-                )
+            self.reject_existing()
             self.config_file.parent.mkdir(exist_ok=True)
             atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
             atomic_write(self.config_file.with_name("overrides.yaml"), OmegaConf.to_yaml(list(overrides)))
@@ -113,10 +95,10 @@ class Run:
             self.write_summary(summary)
 
     def prepare_resume(self, summary: Mapping[str, Any], config: DictConfig) -> None:
-        """Prepares the directory for resuming: writes the summary and the config with which the run resumes.
+        """Writes the summary and the config with which the run resumes, and removes files that are written again.
 
-        Removes the event files of TensorBoard and the offline files of wandb, which are written again from the rows in
-        the checkpoint: otherwise later epochs would appear twice.
+        Event files of TensorBoard and offline files of wandb are written from the rows in the checkpoint: otherwise
+        later epochs would appear twice.
         """
         self.write_summary(summary)
         atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
@@ -126,20 +108,9 @@ class Run:
         for folder in (*self.folder.glob("[0-9]" * 5), *offline):
             shutil.rmtree(folder)
 
-    def read_config(
-        self, changes: Mapping[str, Any] | None = None, config_dirs: Sequence[Path] = (), resume: bool = False
-    ) -> DictConfig:
-        """The composed config, validated as untrusted input.
-
-        Args:
-            changes: values by key, which replace those in the file.
-            config_dirs: the user's config directories (--config-dir).
-            resume: whether the run will train.
-
-        Raises:
-            ValueError: see `untrusted.read_config`.
-        """
-        return read_config(self.config_file, changes, config_dirs, resume)
+    def read_config(self, config_dirs: Sequence[Path] = ()) -> DictConfig:
+        """The config, by `untrusted.read_config`."""
+        return read_config(self.config_file, config_dirs)
 
     def is_completed(self) -> bool:
         """Whether there is nothing to resume: completed with its best checkpoint intact, or partial without one."""
@@ -154,11 +125,7 @@ class Run:
             return "damaged"
 
     def read_summary(self) -> dict[str, Any]:
-        """The summary, validated as untrusted input.
-
-        Raises:
-            ValueError: see `summary.read_summary`.
-        """
+        """The summary, by `summary.read_summary`."""
         return read_summary(self.summary_json)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -170,7 +137,7 @@ class Run:
         return tables.read_metrics(self.metrics_csv)
 
     def write_metrics(self, rows: Sequence[dict[str, float]]) -> None:
-        """Replaces the rows."""
+        """Replaces the rows of metrics.csv."""
         tables.write_metrics(self.metrics_csv, rows)
 
     def read_predictions(self) -> "tuple[Tensor, Tensor]":
@@ -178,7 +145,7 @@ class Run:
         return tables.read_predictions(self.predictions_csv)
 
     def write_predictions(self, labels: "Tensor", probabilities: "Tensor") -> None:
-        """Writes the same."""
+        """Writes predictions.csv; arguments as `read_predictions` returns them."""
         tables.write_predictions(self.predictions_csv, labels, probabilities)
 
     def write_report(self, files: Mapping[str, str | bytes]) -> None:

@@ -12,6 +12,7 @@ from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.files import read_text
 
 MAX_SUMMARY_BYTES = 2**20  # a summary has a few thousand
+# partial: completed without scores (fast_dev_run); the entry `partial` names overrides that limit the data
 STATUSES = ("running", "completed", "partial", "interrupted", "failed")
 
 
@@ -36,29 +37,28 @@ def _is_text(value: Any) -> bool:
 ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "status": (f"one of {', '.join(STATUSES)}", lambda v: v in STATUSES),
     "overrides": ("a list of text", lambda v: isinstance(v, list) and all(map(_is_text, v))),
-    "val": ("scores", _is_scores),
-    "test": ("scores", _is_scores),
+    "val": ("an object with loss and accuracy", _is_scores),
+    "test": ("an object with loss and accuracy", _is_scores),
     "best_epoch": ("a number", is_number),
-    "monitored": ("a metric, its mode and value", _is_monitored),
+    "monitored": ("an object with metric, mode (min or max) and value", _is_monitored),
     "partial": ("null or text", lambda v: v is None or _is_text(v)),
-    "logger_runs": ("ids", lambda v: isinstance(v, dict) and all(re.fullmatch(r"\w+", str(run)) for run in v.values())),
+    "logger_runs": (
+        "an object of ids",
+        lambda v: isinstance(v, dict) and all(re.fullmatch(r"\w+", str(run)) for run in v.values()),
+    ),
     "epochs": ("a number", is_number),
     "fit_seconds": ("a number", is_number),
     "data": ("text", _is_text),
     "data_note": ("text or null", lambda v: v is None or _is_text(v)),
     "data_sha256": ("text", _is_text),
     "split_sha256": ("text", _is_text),
-    "precision": ("a precision", lambda v: v != "auto" and SCHEMA["trainer.precision"].is_valid(v)),
-    "resumed": ("a list of parts", lambda v: isinstance(v, list) and all(isinstance(part, dict) for part in v)),
+    "precision": ("a precision other than auto", lambda v: v != "auto" and SCHEMA["trainer.precision"].is_valid(v)),
+    "resumed": ("a list of objects", lambda v: isinstance(v, list) and all(isinstance(part, dict) for part in v)),
 }
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """A summary, as it was written.
-
-    Raises:
-        ValueError: the file is not a JSON object, or an entry that is read elsewhere has another type.
-    """
+    """A summary as it was written; raises ValueError if it is no JSON object, or an entry has another type."""
     try:
         summary = json.loads(read_text(path, MAX_SUMMARY_BYTES), parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
@@ -70,7 +70,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         required |= {"val", "data", "data_sha256", "split_sha256", "precision"}
     for name, (allowed, is_valid) in ENTRIES.items():
         if (name in summary or name in required) and not is_valid(summary.get(name)):
-            raise ValueError(f"{path}: damaged, {name} is not {allowed}")
+            raise ValueError(f"{path}: damaged, {name} must be {allowed}")
     return summary
 
 

@@ -14,11 +14,7 @@ from fmnist_lightning.runs.run import SUMMARY, Run
 
 
 def check_sweep(launch: Launch) -> None:
-    """Rejects a directory that contains another sweep or other runs, and jobs that would share a directory.
-
-    Raises:
-        ValueError: naming hydra.sweep.dir or hydra.sweep.subdir.
-    """
+    """Rejects a directory that contains another sweep or other runs, and jobs that would share a directory."""
     folder = Path(launch.sweep_dir)
     before = folder / "multirun.yaml"
     if before.exists() and _is_sweep_of(before, launch):
@@ -32,7 +28,7 @@ def check_sweep(launch: Launch) -> None:
 
 
 def _is_sweep_of(multirun_yaml: Path, launch: Launch) -> bool:
-    """Whether the sweep whose configuration Hydra stored there has the same overrides, typed and of config files."""
+    """Whether the stored sweep has the same overrides, typed and in config files."""
     try:
         stored = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]
         before = stored["overrides"]["task"], stored.get("sweeper", {}).get("params") or {}
@@ -91,17 +87,8 @@ def _subdir_pattern(cfg: DictConfig) -> str:
 
 
 def is_completed_job(run: Run, cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> bool:
-    """Whether a job was completed by an earlier start of the same sweep; otherwise it resumes.
-
-    Args:
-        run: in the job's directory, with a summary.
-        cfg: the job's configuration.
-        config_dirs: the user's config directories (--config-dir).
-
-    Raises:
-        ValueError: the directory contains the run of another configuration.
-    """
-    if config_sha256(run.read_config(config_dirs=config_dirs)) != config_sha256(cfg):
+    """Whether a job was completed by an earlier start of the sweep; raises ValueError if the run is another's."""
+    if config_sha256(run.read_config(config_dirs)) != config_sha256(cfg):
         raise ValueError(
             f"{run.folder}: contains a run of another configuration; not overwritten. Choose another hydra.sweep.dir"
         )

@@ -13,11 +13,7 @@ if TYPE_CHECKING:  # a directory without a run is rejected before torch is impor
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """One row per completed epoch, by column; empty if the file does not exist.
-
-    Raises:
-        ValueError: the file is not a table of numbers.
-    """
+    """One row per completed epoch, by column; empty without a file. Raises ValueError if it has no table of numbers."""
     if not path.exists():
         return []
     try:
@@ -40,13 +36,7 @@ def write_metrics(path: Path, rows: Sequence[dict[str, float]]) -> None:
 
 
 def write_predictions(path: Path, labels: "Tensor", probabilities: "Tensor") -> None:
-    """Writes index, label, predicted, p0..p9 of every test image, in official order.
-
-    Args:
-        path: of the file.
-        labels: (N,) int64.
-        probabilities: (N, 10) float32.
-    """
+    """Writes index, label, predicted, p0..p9 of every test image; labels (N,) int64, probabilities (N, 10) float32."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "label", "predicted", *(f"p{c}" for c in range(probabilities.shape[1]))])
@@ -58,11 +48,7 @@ def write_predictions(path: Path, labels: "Tensor", probabilities: "Tensor") -> 
 
 
 def read_predictions(path: Path) -> "tuple[Tensor, Tensor]":
-    """Labels (N,) int64 and probabilities (N, 10) float32, as written.
-
-    Raises:
-        ValueError: the file is not a table of predictions.
-    """
+    """Labels and probabilities as written; raises ValueError if the file is not a table of predictions."""
     import torch
 
     try:

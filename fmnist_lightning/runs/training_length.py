@@ -10,12 +10,7 @@ MAX_EPOCHS, PATIENCE = "trainer.max_epochs", "callbacks.early_stopping.patience"
 
 
 def explain_end(run: Run, stored: DictConfig) -> str:
-    """Why a completed run ended, and which override resumes it.
-
-    Args:
-        run: completed.
-        stored: its own configuration.
-    """
+    """Why a completed run with this stored config ended, and which override resumes it."""
     epochs, patience = len(run.read_metrics()), OmegaConf.select(stored, PATIENCE)
     if _early_stopping_ended(stored, epochs):
         return f"early stopping ended it after epoch {epochs}; {PATIENCE}=N, above {patience}, resumes it"
@@ -28,13 +23,10 @@ def check_training_length(run: Run, stored: DictConfig, cfg: DictConfig, changed
     """Validates the overrides of a resumed run that say how long it trains.
 
     Args:
-        run: that resumes.
-        stored: its own configuration.
-        cfg: the same with the overrides.
-        changed: keys of the overrides.
-
-    Raises:
-        ValueError: the overrides have no effect, or ask for fewer epochs than are done.
+        run: the resumed run.
+        stored: the run's own configuration.
+        cfg: the configuration with the overrides.
+        changed: the keys of the overrides.
     """
     if not {MAX_EPOCHS, PATIENCE} & set(changed):
         return

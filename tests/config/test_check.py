@@ -278,7 +278,7 @@ def test_glob_and_quoted_options_are_accepted():
 def test_unwritable_run_directory_is_rejected(validate_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").write_text("a file in the way")
-    with pytest.raises(ValueError, match=r"hydra\.run\.dir=outputs.*cannot write there"):
+    with pytest.raises(ValueError, match=r"hydra\.run\.dir=outputs.*outputs is not a directory"):
         validate_command()
     with pytest.raises(ValueError, match=r"hydra\.run\.dir=/proc/runs: cannot write there"):
         validate_command("hydra.run.dir=/proc/runs")

@@ -64,10 +64,10 @@ def test_files_are_read_at_their_package_and_run_folders_are_not(project):
 )
 def test_own_code_needs_the_config_dir_again(group, target, project):
     run = stored(project / "run", compose_command([group, "optimizer=sgd"], str(project)))
-    for resume in (False, True):
-        run.read_config(config_dirs=[project], resume=resume)
+    for read in (run.read_config, lambda config_dirs=(): config_to_resume(run, [], config_dirs)):
+        read([project])
         with pytest.raises(ValueError, match=rf"{target}: no config file names it; .* add --config-dir DIR"):
-            run.read_config(resume=resume)
+            read()
 
 
 @pytest.mark.parametrize(

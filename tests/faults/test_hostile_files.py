@@ -213,7 +213,7 @@ UNFIT_TO_GO_ON = {  # a run is scored with a part of its config only
     "logger.more._target_=lightning.pytorch.loggers.TensorBoardLogger": "no config file names it",
     "trainer.plugins=evil": "trainer.plugins is not a key",
     "trainer.num_nodes=2": "trainer.num_nodes=2: several machines are launched by torchrun",
-    "callbacks.best_checkpoint=null": "callbacks.best_checkpoint is missing",
+    "callbacks.best_checkpoint=null": "callbacks.best_checkpoint._target_ is missing",
     "callbacks.best_checkpoint.dirpath=/tmp": "callbacks.best_checkpoint.dirpath is not a key",
 }
 

@@ -1,1 +1,1 @@
-"""Validates command lines: composition, schema, this machine; reports errors. Imports no torch."""
+"""Everything before torch is imported: composition, validation, devices, processes, arguments, errors."""

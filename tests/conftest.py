@@ -1,4 +1,4 @@
-"""What the tests share: a tiny set of drawn garments, composed configurations, the command as a process, archives."""
+"""What the tests share: a tiny set of synthetic images, composed configurations, the command as a process, archives."""
 
 import gzip
 import hashlib
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data.root that already holds the tiny garments."""
+    """A data.root that already holds the tiny synthetic images."""
     from fmnist_lightning.data import synthetic
 
     root = tmp_path_factory.mktemp("data")
@@ -56,7 +56,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(data_root: Path) -> "FashionMNISTData":
-    """The tiny garments, set up."""
+    """The tiny synthetic images, set up."""
     from fmnist_lightning.data import FashionMNISTData
 
     data = FashionMNISTData("synthetic", root=str(data_root), batch_size=64, num_train=400, num_test=100)
@@ -66,15 +66,17 @@ def tiny(data_root: Path) -> "FashionMNISTData":
 
 @pytest.fixture(scope="module")
 def composed(data_root: Path) -> "Iterator[Callable[..., DictConfig]]":
-    """A function that composes a configuration on the tiny garments from overrides."""
+    """A function that composes a configuration on the tiny synthetic images from overrides."""
     from hydra import compose, initialize_config_dir
 
     from fmnist_lightning.config.compose import CONFIG_NAME
     from fmnist_lightning.config.config_files import CONF
 
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        quiet = ["trainer.accelerator=cpu", "~callbacks.progress"]
-        yield lambda *overrides: compose(CONFIG_NAME, [*TINY, f"data.root={data_root}", *quiet, *overrides])
+        cpu_without_progress = ["trainer.accelerator=cpu", "~callbacks.progress"]
+        yield lambda *overrides: compose(
+            CONFIG_NAME, [*TINY, f"data.root={data_root}", *cpu_without_progress, *overrides]
+        )
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -82,7 +84,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def command(data_root: Path, tmp_path: Path) -> Command:
-    """Runs `python -m MODULE ARGUMENTS` in an empty folder, on the tiny garments unless told otherwise."""
+    """Runs `python -m MODULE ARGUMENTS` in an empty folder, on the tiny synthetic images unless told otherwise."""
 
     def run(
         *arguments: str, module: str = "fmnist_lightning", cwd: Path = tmp_path, **env: str
@@ -102,7 +104,7 @@ def command(data_root: Path, tmp_path: Path) -> Command:
 
 @pytest.fixture
 def tiny_overrides(data_root: Path) -> list[str]:
-    """What makes the command train the tiny garments on a CPU."""
+    """What makes the command train the tiny synthetic images on a CPU."""
     return [*TINY, f"data.root={data_root}", "trainer.accelerator=cpu"]
 
 

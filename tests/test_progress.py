@@ -34,7 +34,7 @@ def count(cfg, folder, *callbacks, checkpoint=None):
     progress = EpochProgress()
     trainer.callbacks.append(progress)
     record = Record(progress)
-    callbacks = [TrainingState(resumed=checkpoint is not None), record, *callbacks]
+    callbacks = [TrainingState(), record, *callbacks]
     fit(trainer, build_model(cfg), instantiate(cfg.data, _convert_="all"), callbacks, checkpoint)
     return progress.bar.tasks[0].total, record.counts
 

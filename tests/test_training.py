@@ -98,7 +98,7 @@ def test_diverged_loss_stops_the_run_with_step_and_advice(optimizer, composed, t
 
 
 @pytest.mark.parametrize(("batches", "step"), [(1, 2), (2, 2), (4, 2)])
-def test_a_diverged_loss_names_its_optimizer_step_under_accumulation(batches, step, composed, tmp_path):
+def test_diverged_loss_names_its_optimizer_step_under_accumulation(batches, step, composed, tmp_path):
     accumulate = f"trainer.accumulate_grad_batches={batches}"  # the first step, of any window, makes the weights huge
     summary = run(composed, tmp_path, "optimizer=sgd", "optimizer.lr=1e30", "model.batch_norm=false", accumulate)
     assert f"at step {step}, in epoch 1" in summary["error"]
@@ -137,7 +137,7 @@ def test_failed_report_keeps_the_scores_and_is_written_on_resume(composed, tmp_p
     assert Run(tmp_path).report_html.exists()
 
 
-def test_an_epoch_cut_short_is_reported_by_its_own_means(composed, tmp_path):
+def test_metrics_of_an_incomplete_epoch_are_those_of_its_batches(composed, tmp_path):
     class Stop(Callback):
         def on_train_batch_end(self, trainer, *args):
             trainer.should_stop = trainer.global_step >= 8
@@ -174,7 +174,7 @@ def test_runs_are_bit_identical_for_the_same_seed_only(model, composed, tmp_path
     assert (tmp_path / "a" / "predictions.csv").read_bytes() == (tmp_path / "b" / "predictions.csv").read_bytes()
 
 
-def test_the_checkpoint_with_the_lowest_validation_loss_is_the_one_that_is_tested(composed, tmp_path):
+def test_checkpoint_with_the_lowest_validation_loss_is_tested(composed, tmp_path):
     # without dropout 64 units learn 320 images by heart within the epochs: the loss rises again
     by_heart = ["model.hidden=[64]", "model.dropout=0", "optimizer.lr=0.01", "trainer.max_epochs=20"]
     summary = run(composed, tmp_path, *by_heart, "callbacks.early_stopping.patience=20")
@@ -231,7 +231,7 @@ def test_a_gpu_trains_tests_and_keeps_the_best_checkpoint(model, composed, tmp_p
     assert summary["test"]["accuracy"] > 0.2
 
 
-def test_ctrl_c_stops_a_run_even_if_a_library_swallows_interrupts(composed, tmp_path, monkeypatch):
+def test_ctrl_c_stops_a_run_if_a_library_swallows_the_exception(composed, tmp_path, monkeypatch):
     forward = ANN.forward
 
     def swallowing(self, images):
@@ -426,7 +426,7 @@ def test_run_without_a_completed_epoch_is_not_completed(composed, tmp_path):
     assert Run(tmp_path).read_summary()["status"] == "failed"
 
 
-def test_signal_during_the_agreement_of_several_processes_stops_them_after_the_next_batch():
+def test_signal_during_reduce_stops_all_processes_after_the_next_batch():
     """One that arrives while the processes exchange what they received must not be overwritten by the result."""
     during_reduce = [signal.SIGTERM, None]
 

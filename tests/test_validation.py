@@ -22,7 +22,7 @@ ANN = ["model=ann", "model.hidden=[16]", "~callbacks.early_stopping", "logger=no
         ("overfit_batches=2", [2, 4]),
     ],
 )
-def test_a_rows_validation_is_of_the_epochs_last_weights(argument, steps, composed, tmp_path, tiny):
+def test_validation_of_a_row_uses_the_last_weights_of_its_epoch(argument, steps, composed, tmp_path, tiny):
     plus = "" if argument.startswith("accumulate") else "+"
     cfg = composed(*ANN, f"{plus}trainer.{argument}")
     summary = train(cfg, tmp_path, [])
@@ -46,7 +46,7 @@ def test_epochs_without_a_validation_are_rejected_before_training(argument, comp
     assert Run(tmp_path).read_metrics() == []
 
 
-def test_a_run_resumed_between_validations_is_bit_identical(composed, tmp_path, monkeypatch):
+def test_run_resumed_between_validations_is_bit_identical(composed, tmp_path, monkeypatch):
     every = [*ANN, "+trainer.val_check_interval=2", "callbacks.checkpoint.every_n_train_steps=1"]
     train(composed(*every), tmp_path / "expected", [])
 

@@ -52,26 +52,18 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
         MemoryError: the dataset does not fit in memory.
     """
     try:
-        return _load(Path(root), [mirror for mirror in [os.environ.get(MIRROR_VARIABLE), *mirrors] if mirror])
+        contents = {name: _find(Path(root), name)[0] for name in PUBLISHED_MD5}
+        if missing := [name for name, content in contents.items() if content is None]:
+            contents |= _download(Path(root), missing, [m for m in [os.environ.get(MIRROR_VARIABLE), *mirrors] if m])
+        arrays = {n: read_idx(n, content, MAX_ARCHIVE_BYTES) for n, content in contents.items() if content is not None}
     except MemoryError as error:
         raise MemoryError(
             f"not enough memory to load Fashion-MNIST from {root}: it takes about 200 MB, of which 55 MB stay"
         ) from error
-
-
-def _load(root: Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    contents = {name: _find(root, name)[0] for name in PUBLISHED_MD5}
-    missing = [name for name, content in contents.items() if content is None]
-    if missing:
-        contents |= _download(root, missing, mirrors)
-    arrays = [read_idx(name, content, MAX_ARCHIVE_BYTES) for name, content in contents.items() if content is not None]
-    train_images, train_labels, test_images, test_labels = arrays
-    names = list(PUBLISHED_MD5)
-    for i in (0, 2):
-        if len(arrays[i]) != len(arrays[i + 1]):
-            raise ValueError(
-                f"{names[i + 1]}: {len(arrays[i + 1])} labels, where {names[i]} has {len(arrays[i])} images"
-            )
+    for images, labels in (list(arrays)[:2], list(arrays)[2:]):
+        if len(arrays[images]) != len(arrays[labels]):
+            raise ValueError(f"{labels}: {len(arrays[labels])} labels, where {images} has {len(arrays[images])} images")
+    train_images, train_labels, test_images, test_labels = arrays.values()
     return train_images, train_labels, test_images, test_labels
 
 

@@ -23,8 +23,8 @@ class BatchIndices(DistributedSampler[Any], SequentialSampler):
             joins the batch before it: batch normalization cannot learn from one image.
         seed: seed of the order; None keeps the order of the images.
         rank: rank of this process; each image goes to one process.
-        world_size: number of processes. In shuffled order up to world_size - 1 images are left out of an epoch, others
-            in each epoch: all processes must take the same number of steps.
+        world_size: number of processes. In shuffled order up to world_size - 1 images are left out of an epoch, so
+            that all processes take the same number of steps.
         device: device of the indices.
     """
 

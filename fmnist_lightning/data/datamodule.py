@@ -61,8 +61,8 @@ class FashionMNISTData(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Loads and splits the images in the first call; compares the processes of a run in a later one.
 
-        A run calls it before its trainer does, which connects the processes. There is no `prepare_data`: a file lock
-        lets one process per directory download, so that each machine may have a directory of its own.
+        A run calls it before its trainer, which connects the processes. There is no `prepare_data`: a file lock lets
+        one process per directory download.
         """
         if self.images:
             self._compare_processes()

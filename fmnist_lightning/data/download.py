@@ -4,7 +4,6 @@ A separate thread reads: within a header or the size of a chunk a server may sen
 socket ends that. A cancelled thread ends with its connection or with the program.
 """
 
-import os
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ GRACE, SLOWEST = 60, 10_000  # seconds after which a server must have sent this 
 
 
 def download(mirror: str, name: str, max_bytes: int) -> bytes:
-    """Reads the file `name` from a mirror: a directory, or an http(s)/file URL.
+    """The content of the file `name` of a mirror: a directory, or an http(s)/file URL.
 
     Raises:
         OSError: the mirror does not answer, refuses, or is too slow.
@@ -60,7 +59,7 @@ class _DownloadThread(threading.Thread):
     def run(self) -> None:
         try:
             with _open(self.mirror, self.file_name) as source:
-                self.announced = _size(source)
+                self.announced = int(getattr(source, "headers", {}).get("Content-Length") or 0)
                 while not self.cancelled and (block := source.read1(2**18)):  # read() would wait for a full block
                     self.content += block
                     if len(self.content) > self.max_bytes:
@@ -80,10 +79,3 @@ def _open(mirror: str, name: str) -> Any:
     if path.exists() and not path.is_file():  # opening a pipe would block
         raise ValueError(f"{path} is no file")
     return path.open("rb")
-
-
-def _size(source: Any) -> int:
-    headers = getattr(source, "headers", None)
-    if headers is not None:
-        return int(headers.get("Content-Length") or 0)
-    return os.fstat(source.fileno()).st_size

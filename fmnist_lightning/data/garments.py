@@ -37,14 +37,14 @@ def _garment(label: int, rng: Generator) -> Images:
     image = Image.new("L", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(image)
     for corners, tone in _OUTLINES[label](rng):
-        placed = [
+        transformed = [
             (
                 cos * mirror * x - sin * y + (1 + right) * CANVAS / 2,
                 sin * mirror * x + cos * y + (1 + down) * CANVAS / 2,
             )
             for x, y in corners
         ]
-        pen.polygon(placed, fill=int(shade * tone))
+        pen.polygon(transformed, fill=int(shade * tone))
     return np.asarray(image.resize((28, 28), Image.Resampling.BOX))
 
 
@@ -60,10 +60,7 @@ def _top(rng: Generator, sleeve: float, length: float) -> list[Polygon]:
     tone = rng.uniform(0.75, 1)
     torso: Polygon = ([(-shoulder, -0.85), (shoulder, -0.85), (hem, length), (-hem, length)], 1)
     arms: list[Polygon] = [
-        (
-            [(side * shoulder, -0.85), (side * cuff, end), (side * (cuff - width), end), (side * 0.3, -0.4)],
-            tone,
-        )
+        ([(side * shoulder, -0.85), (side * cuff, end), (side * (cuff - width), end), (side * 0.3, -0.4)], tone)
         for side in (-1, 1)
     ]
     return [*arms, torso]
@@ -91,10 +88,8 @@ def _dress(rng: Generator) -> list[Polygon]:
 
 def _coat(rng: Generator) -> list[Polygon]:
     opening = rng.uniform(-0.08, 0.08)
-    return [
-        *_top(rng, rng.uniform(0.9, 1.15), rng.uniform(0.75, 0.95)),
-        _box(opening, -0.85, opening + 0.07, 0.95, 0.3),
-    ]
+    buttons = _box(opening, -0.85, opening + 0.07, 0.95, 0.3)
+    return [*_top(rng, rng.uniform(0.9, 1.15), rng.uniform(0.75, 0.95)), buttons]
 
 
 def _sole(rng: Generator, tone: float) -> Polygon:
@@ -112,20 +107,13 @@ def _sandal(rng: Generator) -> list[Polygon]:
 def _shirt(rng: Generator) -> list[Polygon]:
     collar: Polygon = ([(-0.25, -0.95), (0, -0.6), (0.25, -0.95)], rng.uniform(0.4, 0.7))
     buttons = [_box(-0.04, y, 0.04, y + 0.08, 0.35) for y in np.arange(-0.45, 0.6, 0.25)]
-    return [
-        *_top(rng, rng.choice((0.35, 0.95)) + rng.normal(0, 0.08), rng.uniform(0.6, 0.9)),
-        collar,
-        *buttons,
-    ]
+    return [*_top(rng, rng.choice((0.35, 0.95)) + rng.normal(0, 0.08), rng.uniform(0.6, 0.9)), collar, *buttons]
 
 
 def _sneaker(rng: Generator) -> list[Polygon]:
     heel, toe = rng.uniform(-0.2, 0.05), rng.uniform(0.1, 0.3)
-    upper: Polygon = (
-        [(-0.9, heel), (-0.2, heel - 0.1), (0.3, toe - 0.1), (0.9, toe), (0.9, 0.45), (-0.9, 0.45)],
-        1,
-    )
-    return [upper, _sole(rng, rng.uniform(0.4, 1))]
+    upper = [(-0.9, heel), (-0.2, heel - 0.1), (0.3, toe - 0.1), (0.9, toe), (0.9, 0.45), (-0.9, 0.45)]
+    return [(upper, 1), _sole(rng, rng.uniform(0.4, 1))]
 
 
 def _bag(rng: Generator) -> list[Polygon]:
@@ -138,11 +126,8 @@ def _bag(rng: Generator) -> list[Polygon]:
 def _ankle_boot(rng: Generator) -> list[Polygon]:
     shaft, front = rng.uniform(-0.9, -0.45), rng.uniform(-0.25, 0.05)
     toe = rng.uniform(0.05, 0.25)
-    boot: Polygon = (
-        [(-0.9, shaft), (front, shaft), (front + 0.1, -0.05), (0.9, toe), (0.9, 0.45), (-0.9, 0.45)],
-        1,
-    )
-    return [boot, _sole(rng, rng.uniform(0.4, 1))]
+    boot = [(-0.9, shaft), (front, shaft), (front + 0.1, -0.05), (0.9, toe), (0.9, 0.45), (-0.9, 0.45)]
+    return [(boot, 1), _sole(rng, rng.uniform(0.4, 1))]
 
 
 _OUTLINES = [_t_shirt, _trouser, _pullover, _dress, _coat, _sandal, _shirt, _sneaker, _bag, _ankle_boot]

@@ -70,10 +70,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def epoch_means(self, stage: str) -> dict[str, MeanMetric]:
-        """Metrics `loss` and `accuracy` of the epoch that ends, over all processes; `compute()` returns the mean.
-
-        Callbacks may call it in their `on_train_epoch_end`, which Lightning calls before this module's.
-        """
+        """The epoch's metrics `loss` and `accuracy`; also for callbacks, whose hooks Lightning calls before these."""
         metrics: tuple[MeanMetric, MeanMetric] = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_accuracy")
         self.totals[stage].update_metrics_and_reset(*metrics)
         return dict(zip(("loss", "accuracy"), metrics, strict=True))
@@ -98,8 +95,7 @@ class Classifier(pl.LightningModule):
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Makes the gradient of an accumulation window the mean over its batches.
 
-        Lightning divides every loss by accumulate_grad_batches, also in the last window of an epoch, which may have
-        fewer batches. Batches have equal weight, even a last one with fewer images.
+        Lightning divides by accumulate_grad_batches, also in an epoch's last window, which may have fewer batches.
         """
         window = self.trainer.accumulate_grad_batches
         first = self.trainer.fit_loop.batch_idx // window * window

@@ -38,9 +38,8 @@ class Normalize(nn.Module):
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout`, faster on a CPU: the same distribution from other random numbers.
 
-    torch draws a random float per element, one after the other: a fifth of a CNN's training step. A rate of n/256
-    needs only 8 random bits per element; 16 bits approximate any other rate within 1/131072. Kept elements are scaled
-    by the actual rate, so that the expectation is exact.
+    torch draws a random float per element: a fifth of a CNN's training step. A rate of n/256 needs only 8 random bits
+    per element; 16 bits approximate any other rate within 1/131072, and kept elements are scaled by the actual rate.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -72,10 +71,7 @@ def dense_block(num_in: int, num_out: int, dropout: float, batch_norm: bool) -> 
 def conv_block(
     num_in: int, num_out: int, kernel_size: int, padding: str, dropout: float, batch_norm: bool
 ) -> list[nn.Module]:
-    """Convolution, optional batch normalization, ReLU, 2x2 max-pooling, dropout.
-
-    (N, num_in, H, W) -> (N, num_out, H // 2, W // 2) with padding "same".
-    """
+    """Convolution, optional batch normalization, 2x2 max-pooling, ReLU, dropout: height and width are halved."""
     norm: list[nn.Module] = [nn.BatchNorm2d(num_out)] if batch_norm else []
     return [
         nn.Conv2d(num_in, num_out, kernel_size, padding=padding, bias=not batch_norm),

@@ -29,7 +29,7 @@ def fit_run(prepared: PreparedRun, signals: StopOnSignal) -> tuple[float, Floati
         ValueError: the run cannot resume from its checkpoint.
     """
     checkpoint = prepared.checkpoint
-    state = TrainingState(resumed=checkpoint is not None)
+    state = TrainingState()
     divergence = None
     try:
         fit(prepared.trainer, prepared.model, prepared.datamodule, [state, StopOnDivergence(), signals], checkpoint)

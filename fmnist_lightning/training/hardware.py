@@ -20,8 +20,8 @@ def has_fast_bfloat16(accelerator: str) -> bool:
 def tune_malloc() -> None:
     """Makes glibc keep the memory that a training step frees, for the next step; does nothing with other C libraries.
 
-    By default it returns each block of tens of megabytes, such as the feature maps of a convolution, to the system,
-    which zeroes its pages when the next step allocates it: a quarter of a CNN's step at batch size 512.
+    By default it returns large blocks, such as feature maps, to the system, which zeroes their pages when the next step
+    allocates them: a quarter of a CNN's step at batch size 512.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -55,7 +55,11 @@ def prepare(
     """
     tune_malloc()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    datamodule = _load_data(cfg, run, previous)
+    datamodule: FashionMNISTData = instantiate(cfg.data, _convert_="all")
+    datamodule.seed = cfg.seed
+    datamodule.setup()
+    # a run resumes with its own images only; the summary of one killed early has no fingerprints
+    datamodule.check_images(datamodule.state_dict() | previous, f"resume={run.folder}")
     model = build_model(cfg)
     checkpoint, completed_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
     # a resumed run keeps its precision, even where another one is faster on this machine
@@ -64,15 +68,6 @@ def prepare(
     if trainer.global_rank > 0:  # else each process would drop the same units
         torch.manual_seed(cfg.seed + trainer.global_rank)
     return PreparedRun(datamodule, model, trainer, checkpoint, completed_epochs)
-
-
-def _load_data(cfg: DictConfig, run: Run, previous: dict[str, Any]) -> FashionMNISTData:
-    """The images, shuffled by the run's seed; a run is resumed with its own images only."""
-    data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
-    data.seed = cfg.seed
-    data.setup()
-    data.check_images(data.state_dict() | previous, f"resume={run.folder}")  # a summary may have no fingerprints yet
-    return data
 
 
 def _choose_checkpoint(run: Run, model: Classifier) -> tuple[Path | None, int]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import lightning.pytorch as pl
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -35,15 +34,11 @@ def score_best(
     scores, logits = score_splits(predictor, data, signals.raise_if_signalled)
     run.write_predictions(data.labels["test"], logits.softmax(dim=1))
     trim_heap()  # before the report allocates its own
-    return {"best_epoch": predictor.epoch, "monitored": _monitored(trainer), **scores}, predictor
-
-
-def _monitored(trainer: pl.Trainer) -> dict[str, Any]:
-    """The metric that chose best.ckpt, its mode, and its value as the callback saw it, under limit_val_batches too."""
     best = best_checkpoint(trainer)
     assert best is not None
-    assert best.best_model_score is not None
-    return {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
+    assert best.best_model_score is not None  # of limit_val_batches, unlike the scores
+    monitored = {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
+    return {"best_epoch": predictor.epoch, "monitored": monitored, **scores}, predictor
 
 
 def score_splits(

@@ -17,15 +17,10 @@ _PATIENCE_REASONS = (EarlyStoppingReason.NOT_STOPPED, EarlyStoppingReason.PATIEN
 
 
 class TrainingState(Callback):
-    """Stores and restores, for each process, the random generators, the totals of an unfinished epoch, and seconds.
+    """Stores and restores, for each process, the random generators, the totals of an unfinished epoch, and seconds."""
 
-    Args:
-        resumed: whether training resumes from a checkpoint.
-    """
-
-    def __init__(self, resumed: bool = False) -> None:
-        self.resumed = resumed
-        self.process_state: dict[str, Any] = {}  # from the checkpoint
+    def __init__(self) -> None:
+        self.process_state: dict[str, Any] = {}  # of the checkpoint from which the run resumes
         self.started = time.monotonic()
         self.patience: dict[EarlyStopping, int] = {}  # as configured
         self.restored = False  # whether all of the checkpoint has been restored
@@ -83,7 +78,7 @@ class TrainingState(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores random generators and, within an epoch, totals and position."""
         assert isinstance(pl_module, Classifier)
-        if self.resumed:
+        if self.process_state:
             set_rng_states(self.process_state["generators"])
             if trainer.fit_loop.restarted_mid_epoch:
                 pl_module.totals["train"].load_state_dict(self.process_state["epoch_totals"], pl_module.device)

@@ -27,12 +27,12 @@ def test_archives_are_downloaded_once_then_read_from_disk(server, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["{path}", "file://{path}"])
-def test_a_folder_or_a_file_url_is_a_mirror(scheme, mirror, tmp_path):
+def test_directory_and_file_url_are_mirrors(scheme, mirror, tmp_path):
     images = archives.load(tmp_path / "data", [scheme.format(path=mirror)])[0]
     assert images.shape == (40, 28, 28)
 
 
-def test_the_environments_mirror_comes_first(mirror, server, tmp_path, monkeypatch):
+def test_environment_mirror_is_tried_first(mirror, server, tmp_path, monkeypatch):
     monkeypatch.setenv(archives.MIRROR_VARIABLE, str(mirror))
     archives.load(tmp_path / "data", [server.url])
     assert not server.asked
@@ -87,7 +87,7 @@ def unpack(mirror: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("place", ["data", "data/FashionMNIST/raw", "keras/datasets/fashion-mnist"])
 @pytest.mark.parametrize("form", ["gzipped", "unpacked"])
-def test_every_form_on_disk_is_read_in_place(form, place, mirror, tmp_path, monkeypatch):
+def test_gzipped_and_unpacked_files_are_read_in_place(form, place, mirror, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     folder = tmp_path / place
     shutil.copytree(mirror, folder) if form == "gzipped" else unpack(mirror, folder)
@@ -129,7 +129,7 @@ def test_real_unpacked_files_are_verified_by_their_checksums(tmp_path):
 
 
 @pytest.mark.real_data
-def test_the_real_archives_are_accepted_and_one_flipped_bit_is_not(tmp_path):
+def test_real_archives_are_accepted_and_a_flipped_bit_is_rejected(tmp_path):
     source = os.environ[archives.MIRROR_VARIABLE]  # a folder here
     data = FashionMNISTData(root=str(tmp_path), mirrors=[])
     data.setup()

@@ -8,7 +8,7 @@ from fmnist_lightning.data.split import stratified_split
 from fmnist_lightning.data.transforms import augment, mean_and_std
 
 
-def test_the_split_is_stratified_disjoint_and_complete():
+def test_split_is_stratified_disjoint_and_complete():
     labels = torch.arange(1000) % 10
     train, val = stratified_split(labels, val_fraction=0.2, seed=0)
     assert labels[train].bincount().tolist() == [80] * 10
@@ -16,7 +16,7 @@ def test_the_split_is_stratified_disjoint_and_complete():
     assert sorted([*train.tolist(), *val.tolist()]) == list(range(1000))
 
 
-def test_the_split_depends_on_its_own_seed_alone():
+def test_split_depends_on_split_seed_only():
     labels = torch.arange(100) % 10
     torch.manual_seed(1)
     train, _ = stratified_split(labels, 0.2, seed=0)
@@ -31,24 +31,24 @@ def test_class_too_small_to_split_is_rejected():
 
 
 def test_dataset_info_distinguishes_images_and_splits(data_root):
-    def facts(**changes):
+    def dataset_info(**changes):
         settings = {"source": "synthetic", "root": str(data_root), "num_train": 400, "num_test": 100} | changes
         data = FashionMNISTData(**settings)
         data.setup()
         return data.dataset_info
 
-    same, split, images = facts(), facts(split_seed=1), facts(num_train=390)
-    assert same == facts()
+    same, split, images = dataset_info(), dataset_info(split_seed=1), dataset_info(num_train=390)
+    assert same == dataset_info()
     assert split["data_sha256"] == same["data_sha256"]
     assert split["split_sha256"] != same["split_sha256"]
     assert split["val_sha256"] != same["val_sha256"]
-    share = facts(train_fraction=0.5)
-    assert (share["val_sha256"], share["split_sha256"] == same["split_sha256"]) == (same["val_sha256"], False)
+    half = dataset_info(train_fraction=0.5)
+    assert (half["val_sha256"], half["split_sha256"] == same["split_sha256"]) == (same["val_sha256"], False)
     assert images["data_sha256"] != same["data_sha256"]
     assert same["split"] == {"train": 320, "val": 80, "test": 100}
 
 
-def test_an_epoch_shows_each_training_image_once_with_one_gather_per_batch(tiny):
+def test_epoch_contains_each_training_image_once_with_one_gather_per_batch(tiny):
     gathers = []
     loader = tiny.train_dataloader()
     plain = loader.dataset.__class__.__getitem__
@@ -66,7 +66,7 @@ def test_an_epoch_shows_each_training_image_once_with_one_gather_per_batch(tiny)
     assert batches[0][0].dtype == torch.uint8
 
 
-def test_the_order_is_a_function_of_seed_and_epoch():
+def test_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
         indices = BatchIndices(100, 10, seed=seed)
         indices.set_epoch(epoch)

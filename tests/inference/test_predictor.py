@@ -27,7 +27,7 @@ def test_normalisation_is_that_of_the_training_split(tiny):
     assert images.std().item() == pytest.approx(1, abs=1e-3)
 
 
-def test_uint8_and_float_images_of_either_shape_give_the_same_bits():
+def test_uint8_and_float_images_of_either_shape_are_bit_identical():
     normalize = Normalize()
     normalize.set_mean_and_std(0.286, 0.353)
     images = (torch.arange(3 * 784) % 256).to(torch.uint8).view(3, 28, 28)  # every pixel value

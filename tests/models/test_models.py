@@ -56,10 +56,10 @@ def test_layers_are_those_of_the_paper():
 
 def test_pooling_before_relu_equals_relu_before_pooling():
     maps = torch.randn(2, 3, 28, 28, requires_grad=True)
-    ours, studys = F.relu(F.max_pool2d(maps, 2)), F.max_pool2d(F.relu(maps), 2)
-    assert torch.equal(ours, studys)
-    weight = torch.randn_like(ours)
-    gradients = [torch.autograd.grad((out * weight).sum(), maps)[0] for out in (ours, studys)]
+    pooled_first, relu_first = F.relu(F.max_pool2d(maps, 2)), F.max_pool2d(F.relu(maps), 2)
+    assert torch.equal(pooled_first, relu_first)
+    weight = torch.randn_like(pooled_first)
+    gradients = [torch.autograd.grad((out * weight).sum(), maps)[0] for out in (pooled_first, relu_first)]
     assert torch.equal(*gradients)
 
 
@@ -128,13 +128,13 @@ def test_empty_feature_maps_are_rejected_with_alternatives():
 
 
 def trained(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int = 2) -> pl.Trainer:
-    quiet = {
+    silent = {
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, **quiet)
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=epochs, num_sanity_val_steps=0, **silent)
     trainer.fit(model, datamodule=data)
     return trainer
 
@@ -153,7 +153,7 @@ def test_model_without_an_optimizer_uses_adam(model, tiny):
 
 
 @pytest.mark.filterwarnings(*(f"ignore:{advice}" for advice in IGNORED_WARNINGS))
-def test_the_logged_means_weigh_every_image_the_same(tiny):
+def test_logged_means_weight_images_equally(tiny):
     torch.manual_seed(0)
     model = ANN(dropout=0.0, batch_norm=False)
     trainer = trained(model, tiny, epochs=1)

@@ -153,7 +153,7 @@ def test_metrics_of_an_aborted_epoch_are_discarded(tiny):
     ],
 )
 @pytest.mark.parametrize("kind", [ANN, CNN])
-def test_the_gradient_of_a_window_is_the_mean_over_its_batches(kind, arguments, windows, tiny):
+def test_gradient_of_an_accumulation_window_is_the_mean_over_its_batches(kind, arguments, windows, tiny):
     def build():
         torch.manual_seed(0)
         make = lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9)  # noqa: E731

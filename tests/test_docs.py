@@ -31,6 +31,7 @@ NOT_RUN = {
     r"(\w+=\S+ )?make setup|.*(pip|PIP_CACHE_DIR|py -m venv).*": "installs packages",
     r"make reproduce": "an hour of training",
     r"make benchmark": "minutes; the commands that it runs are run here",
+    r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",
     r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/study/test_reproduce.py runs it",
     r"torchrun|srun|.*hydra/launcher=slurm": "needs a cluster",

@@ -67,6 +67,11 @@ def load(root: str | Path, mirrors: list[str]) -> tuple[Tensor, Tensor, Tensor, 
     return train_images, train_labels, test_images, test_labels
 
 
+def is_on_disk(root: str | Path) -> bool:
+    """Whether all four files are there, so that `load` downloads none."""
+    return all(_find(Path(root), name)[0] is not None for name in PUBLISHED_MD5)
+
+
 def _folders(root: Path) -> tuple[Path, Path, Path]:
     """The directories that are searched; missing archives are downloaded to the first one, torchvision's."""
     home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")  # noqa: PTH111 - stays where there is no home

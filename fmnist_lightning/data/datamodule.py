@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from fmnist_lightning.config.schema import validate_values
+from fmnist_lightning.data import archives, synthetic
 from fmnist_lightning.data.archives import CLASS_NAMES
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 from fmnist_lightning.data.dataset import Source, load_split
@@ -57,6 +58,12 @@ class FashionMNISTData(pl.LightningDataModule):
         self.labels: dict[str, Tensor] = {}
         self.dataset_info: dict[str, Any] = {}
         self.mean = self.std = 0.0
+
+    def is_on_disk(self) -> bool:
+        """Whether `setup` neither downloads nor draws images; for a source that is not `auto`."""
+        if self.source == "synthetic":
+            return synthetic.cache_path(self.root, self.num_train, self.num_test).exists()
+        return archives.is_on_disk(self.root)
 
     def setup(self, stage: str | None = None) -> None:
         """Loads and splits the images in the first call; compares the processes of a run in a later one.

@@ -25,8 +25,8 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
         Training images (num_train, 28, 28) uint8, labels (num_train,) int64, test images and labels. The classes
         are those of Fashion-MNIST, equally many of each (up to the remainder).
     """
-    folder = Path(root) / "synthetic"
-    path = folder / f"garments-v{VERSION}-{num_train}-{num_test}-seed0.npz"
+    path = cache_path(root, num_train, num_test)
+    folder = path.parent
     drawn = _read(path, num_train, num_test)  # also if the directory is not writable
     if drawn is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,11 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
                 atomic_write(path, content.getvalue())
     train_images, train_labels, test_images, test_labels = map(torch.from_numpy, drawn)
     return train_images, train_labels, test_images, test_labels
+
+
+def cache_path(root: str | Path, num_train: int, num_test: int) -> Path:
+    """The file that holds the images, once they are drawn."""
+    return Path(root) / "synthetic" / f"garments-v{VERSION}-{num_train}-{num_test}-seed0.npz"
 
 
 def _read(path: Path, num_train: int, num_test: int) -> tuple[Images, Labels, Images, Labels] | None:

@@ -46,6 +46,7 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "an object of ids",
         lambda v: isinstance(v, dict) and all(re.fullmatch(r"\w+", str(run)) for run in v.values()),
     ),
+    "parameters": ("a number", is_number),
     "epochs": ("a number", is_number),
     "fit_seconds": ("a number", is_number),
     "data": ("text", _is_text),

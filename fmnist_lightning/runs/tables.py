@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_lightning.runs.files import atomic_write
+from fmnist_lightning.runs.files import atomic_write, read_text
 
 if TYPE_CHECKING:  # a directory without a run is rejected before torch is imported
     from torch import Tensor
+
+MAX_TABLE_BYTES = 2**26  # 10,000 predictions have 1.5 million
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -17,8 +19,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(io.StringIO(read_text(path, MAX_TABLE_BYTES)))
+        return [{name: float(value) for name, value in row.items()} for row in rows]
     except (ValueError, TypeError, csv.Error) as error:  # a row with fewer or more values contains None
         raise ValueError(f"{path}: damaged, {error}") from error
 
@@ -52,8 +54,7 @@ def read_predictions(path: Path) -> "tuple[Tensor, Tensor]":
     import torch
 
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        header, *rows = csv.reader(io.StringIO(read_text(path, MAX_TABLE_BYTES)))
         if header[:3] != ["index", "label", "predicted"]:
             raise ValueError("its first line names other columns")
         columns = [header.index(f"p{c}") for c in range(len(header) - 3)]

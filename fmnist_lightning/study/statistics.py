@@ -51,18 +51,6 @@ def t_test(values: Sequence[float], limit: float = 0.0) -> float | None:
     return float(stats.ttest_1samp(array, limit).pvalue)
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p of McNemar's exact test.
-
-    Args:
-        only_first: images that only the first model classifies correctly.
-        only_second: images that only the second one does.
-    """
-    if only_first + only_second == 0:
-        return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
-
-
 def proportion(count: int, num: int) -> dict[str, Any]:
     """{share, interval}: of `count` in `num`, with the exact interval of Clopper and Pearson."""
     interval = stats.binomtest(count, num).proportion_ci(LEVEL, method="exact")

@@ -32,11 +32,6 @@ def test_the_t_test_is_two_sided():
     assert statistics.t_test([-1.0, -2.0, -3.0]) == pytest.approx(0.0742, abs=1e-4)
 
 
-def test_mcnemar_is_the_sign_test_of_images_that_only_one_model_classifies_correctly():
-    assert statistics.mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
-    assert statistics.mcnemar(0, 0) == 1.0
-
-
 def test_proportion_has_the_interval_of_clopper_and_pearson():
     assert statistics.proportion(8, 10) == {"share": 0.8, "interval": pytest.approx([0.4439, 0.9748], abs=1e-4)}
 

@@ -1,0 +1,152 @@
+"""Which runs are compared: paths and patterns in, runs with scores out, all validated. Imports no torch until asked."""
+
+import glob
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from fmnist_lightning.config.constraints import to_override
+from fmnist_lightning.runs.ranking import rank_of
+from fmnist_lightning.runs.run import SUMMARY, Run
+
+if TYPE_CHECKING:  # arguments are rejected before torch is imported
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run with scores.
+
+    Args:
+        name: a letter, by which outputs refer to it.
+        run: its directory.
+        summary: validated.
+        config: its leaves as text, by dotted key.
+    """
+
+    name: str
+    run: Run
+    summary: dict[str, Any]
+    config: dict[str, str]
+
+    @property
+    def monitored(self) -> dict[str, Any]:
+        """The metric that chose the best checkpoint, its mode and value; in older versions the validation loss."""
+        rank = rank_of(self.summary)
+        return {"metric": rank["monitored"], "mode": rank["mode"], "value": rank["value"]}
+
+    def read_predictions(self) -> "tuple[Tensor, Tensor]":
+        """Labels (N,) and probabilities (N, 10) of the test images.
+
+        Raises:
+            ValueError: they are not those of its summary.
+        """
+        labels, probabilities = self.run.read_predictions()
+        is_table = probabilities.dim() == 2 and probabilities.shape[1] == 10 and bool(probabilities.isfinite().all())
+        if is_table and ((labels >= 0) & (labels < 10)).all():
+            accuracy = (probabilities.argmax(dim=1) == labels).double().mean().item()
+            if abs(accuracy - self.summary["test"]["accuracy"]) < 1e-5:
+                return labels, probabilities
+        raise ValueError(f"{self.run.predictions_csv}: damaged, not the predictions that its {SUMMARY} scores")
+
+    def read_epochs(self) -> list[dict[str, float]]:
+        """A row per epoch, with epoch, val/loss and val/accuracy; none if it has no metrics.csv.
+
+        Raises:
+            ValueError: it lacks one of these columns.
+        """
+        rows = self.run.read_metrics()
+        if rows and not {"epoch", "val/loss", "val/accuracy"} <= rows[0].keys():
+            raise ValueError(f"{self.run.metrics_csv}: damaged, has no validation scores")
+        return rows
+
+
+def read_runs(typed: str, config_dirs: Sequence[Path] = ()) -> tuple[list[ScoredRun], list[str]]:
+    """The runs to compare, and a warning for each that a pattern or a sweep contains without scores.
+
+    Args:
+        typed: paths and patterns, [A,B]; a directory stands for the run, or for all runs, in it.
+        config_dirs: of the user's own config files.
+
+    Raises:
+        ValueError: nothing matches, a run is listed twice or has no scores, or there are fewer than two or too many.
+    """
+    found = _find(typed)
+    if len(found) > len(ascii_uppercase):
+        raise ValueError(f"runs={typed}: {len(found)} runs; at most {len(ascii_uppercase)} can be compared")
+    runs: list[ScoredRun] = []
+    warnings = []
+    for folder, is_named in found.items():
+        try:
+            runs.append(_read(ascii_uppercase[len(runs)], folder, config_dirs))
+        except (ValueError, OSError) as error:
+            if is_named:
+                raise
+            warnings.append(f"left out: {error}")
+    if len(runs) < 2:
+        raise ValueError("; ".join([f"runs={typed}: at least two runs with scores are needed", *warnings]))
+    return runs, warnings
+
+
+def _find(typed: str) -> dict[Path, bool]:
+    """The run directories in order, and whether each was typed itself, not as a pattern or a directory of several."""
+    found: dict[Path, bool] = {}
+    resolved: set[Path] = set()
+    for word in _split(typed):
+        path = Path(word).expanduser()
+        is_pattern = glob.has_magic(word) and not path.exists()
+        matches = _glob(str(path)) if is_pattern else [path]
+        matched = [folder for match in matches for folder in _folders_in(match)]
+        if not matched:
+            what = "matches no run directory" if is_pattern else "no run directory, and contains none"
+            raise ValueError(f"runs={word}: {what}; the last line of a run names its directory")
+        for folder in matched:
+            if folder.resolve() in resolved:
+                raise ValueError(f"runs={typed}: {folder} is listed twice")
+            resolved.add(folder.resolve())
+            found[folder] = folder == path
+    return found
+
+
+def _glob(pattern: str) -> list[Path]:
+    return sorted(map(Path, glob.glob(pattern)), key=_natural)  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def _split(typed: str) -> list[str]:
+    inner = typed[1:-1] if typed.startswith("[") and typed.endswith("]") else typed
+    return [word for part in inner.split(",") if (word := part.strip().strip("'\""))]
+
+
+def _folders_in(path: Path) -> list[Path]:
+    if (path / SUMMARY).exists():
+        return [path]
+    return sorted((summary.parent for summary in path.rglob(SUMMARY)), key=_natural)
+
+
+def _natural(path: Path) -> list[int | str]:
+    """Job 10 of a sweep comes after job 9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
+
+
+def _read(name: str, folder: Path, config_dirs: Sequence[Path]) -> ScoredRun:
+    run = Run.existing(folder, "runs")
+    summary = run.read_summary()
+    if "test" not in summary:
+        raise ValueError(f"runs={folder}: has no scores, its status is {summary['status']}")
+    plain = OmegaConf.to_container(run.read_config(config_dirs=config_dirs), resolve=True)
+    assert isinstance(plain, dict)
+    plain.pop("resume", None)
+    return ScoredRun(name, run, summary, dict(_leaves(plain)))
+
+
+def _leaves(node: Mapping[Any, Any], parent: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{parent}{name}.")
+        else:
+            yield f"{parent}{name}", "".join(c if c.isprintable() else "?" for c in to_override(value))

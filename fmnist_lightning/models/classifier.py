@@ -69,7 +69,7 @@ class Classifier(pl.LightningModule):
         self.totals[stage].add(loss, logits, labels)
         return loss
 
-    def epoch_means(self, stage: str) -> dict[str, MeanMetric]:
+    def stage_metrics(self, stage: str) -> dict[str, MeanMetric]:
         """The epoch's metrics `loss` and `accuracy`; also for callbacks, whose hooks Lightning calls before these."""
         metrics: tuple[MeanMetric, MeanMetric] = getattr(self, f"{stage}_loss"), getattr(self, f"{stage}_accuracy")
         self.totals[stage].update_metrics_and_reset(*metrics)
@@ -82,7 +82,7 @@ class Classifier(pl.LightningModule):
 
     def _log_means(self, stage: str) -> None:
         # Lightning computes and resets them. Loggers receive one row per epoch, from the callback EpochMetrics.
-        self.log_dict({f"{stage}/{name}": metric for name, metric in self.epoch_means(stage).items()}, logger=False)
+        self.log_dict({f"{stage}/{name}": metric for name, metric in self.stage_metrics(stage).items()}, logger=False)
 
     def on_train_epoch_start(self) -> None:
         """Starts the totals; not called when training resumes within an epoch."""

@@ -16,9 +16,10 @@ from fmnist_lightning.models.layers import conv_block, dense_block
 class CNN(Classifier):
     """Two blocks of convolution, ReLU, pooling and dropout, then a fully connected stage: 421,866 parameters.
 
-    Convolutions 9 * 32 = 288 and 32 * 9 * 64 = 18,432 with 2 * (32 + 64) = 192 of batch normalization; the fully
-    connected stage 64 * 7 * 7 * 128 = 401,408 with 2 * 128 = 256 of it; the output 128 * 10 + 10 = 1,290.
-    Without batch normalization 421,642: one bias for each of the 224 filters and units in place of its two values.
+    The blocks pool before ReLU, which is the same. Convolutions 9 * 32 = 288 and 32 * 9 * 64 = 18,432 with
+    2 * (32 + 64) = 192 of batch normalization; the fully connected stage 64 * 7 * 7 * 128 = 401,408 with 2 * 128 = 256
+    of it; the output 128 * 10 + 10 = 1,290. Without batch normalization 421,642: one bias for each of the 224 filters
+    and units in place of its two values.
 
     Args:
         filters: filters of each block's convolution; each block halves height and width.

@@ -23,7 +23,7 @@ def epoch_means(trainer: pl.Trainer, model: pl.LightningModule) -> dict[str, flo
     """
     assert isinstance(model, Classifier)
     return {
-        **{f"train/{name}": metric.compute().item() for name, metric in model.epoch_means("train").items()},
+        **{f"train/{name}": metric.compute().item() for name, metric in model.stage_metrics("train").items()},
         "val/loss": trainer.callback_metrics["val/loss"].item(),
         "val/accuracy": trainer.callback_metrics["val/accuracy"].item(),
     }

@@ -50,7 +50,7 @@ class Expected(pl.Callback):
         self.totals["val"] += sums(model, batch)
 
     def on_train_epoch_end(self, trainer, model):
-        self.check("train", {name: metric.compute().item() for name, metric in model.epoch_means("train").items()})
+        self.check("train", {name: metric.compute().item() for name, metric in model.stage_metrics("train").items()})
 
     def on_validation_end(self, trainer, model):
         if not trainer.sanity_checking:

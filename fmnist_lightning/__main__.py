@@ -33,13 +33,14 @@ def start(argv: list[str]) -> int:
         signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(EXIT_SIGTERM))
     arguments = parse_command_line(argv)
     jobs, num_unfinished = Jobs(), 0
+    # no decorator: Hydra composes, and a job imports torch, only once the command line is validated
     run_jobs = hydra.main(config_path=str(CONF), config_name=CONFIG_NAME, version_base="1.3")(jobs.run)
     if arguments.hydra_help or arguments.info or arguments.shell_completion:
         run_jobs()
         return 0
-    with ExitStack() as lock:
+    with ExitStack() as exit_stack:
         launch = validate(arguments)
-        overrides = launch.overrides if arguments.cfg else _hydra_overrides(launch, lock)
+        overrides = launch.overrides if arguments.cfg else _hydra_overrides(launch, exit_stack)
         # Lightning starts the other processes of a run from sys.argv, and they have to use the same directory
         flags = [argument for argument in argv if argument not in arguments.overrides]
         sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
@@ -65,11 +66,11 @@ def validate(arguments: Namespace) -> Launch:
     return launch
 
 
-def _hydra_overrides(launch: Launch, lock: ExitStack) -> list[str]:
+def _hydra_overrides(launch: Launch, exit_stack: ExitStack) -> list[str]:
     if launch.multirun:
         return launch.multirun_overrides()
     with launch.composer:
-        return resume_overrides(launch, lock)
+        return resume_overrides(launch, exit_stack)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,34 @@
-"""Loggers whose package is an extra of fmnist_lightning."""
+"""Launchers and loggers whose package is an extra of fmnist_lightning."""
 
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-EXTRAS = {  # by the class that needs it
-    "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
-    "lightning.pytorch.loggers.WandbLogger": "wandb",
+EXTRAS = {  # by launcher or logger class: the module that it needs, and the extra that installs it
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "sweep"),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
+    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
+    "slurm": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
+    "lightning.pytorch.loggers.MLFlowLogger": ("mlflow", "mlflow"),
+    "lightning.pytorch.loggers.WandbLogger": ("wandb", "wandb"),
 }
+
+
+def check_installed(name: str, typed: str) -> None:
+    """Rejects a launcher or logger class whose package is not installed; `typed` is the override that chose it."""
+    if name not in EXTRAS:
+        return
+    module, extra = EXTRAS[name]
+    try:
+        is_installed = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is its parent
+        is_installed = False
+    if not is_installed:
+        raise ValueError(f"{typed}: not installed; pip install 'fmnist_lightning[{extra}]'")
 
 
 def check_loggers(loggers: Mapping[str, Any]) -> None:
     """Rejects an entry of cfg.logger whose package is not installed."""
     for name, logger in loggers.items():
-        extra = EXTRAS.get(str(logger.get("_target_"))) if isinstance(logger, Mapping) else None
-        if extra and importlib.util.find_spec(extra) is None:
-            raise ValueError(f"logger={name}: not installed; pip install 'fmnist_lightning[{extra}]'")
+        if isinstance(logger, Mapping):
+            check_installed(str(logger.get("_target_")), f"logger={name}")

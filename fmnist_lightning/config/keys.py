@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS
-from fmnist_lightning.config.constraints import is_list, is_number, to_override
+from fmnist_lightning.config.constraints import Constraint, is_list, is_number, to_override
 from fmnist_lightning.config.options import options_with
 from fmnist_lightning.config.other_templates import equivalent
 from fmnist_lightning.config.overrides import list_groups, values_of
@@ -22,13 +22,10 @@ def validate_override(loader: ConfigLoader, base: DictConfig, keys: list[str], o
     """Rejects an unknown key, a value that the schema does not allow, and the removal of what a run needs.
 
     Args:
-        loader: knows the config groups.
+        loader: Hydra's, which knows the config groups.
         base: the configuration that is overridden.
-        keys: all of its keys.
-        override: of one key; several values are a sweep.
-
-    Raises:
-        ValueError: naming the allowed values, or the nearest key.
+        keys: the keys of that configuration.
+        override: the override of one key; several values are a sweep.
     """
     key, typed = override.key_or_group, override.input_line
     if key.startswith("hydra.") and (override.is_add() or override.is_force_add()):
@@ -47,12 +44,12 @@ def validate_override(loader: ConfigLoader, base: DictConfig, keys: list[str], o
         )
     if override.is_delete() or key.startswith("hydra."):
         return
-    current = OmegaConf.select(base, key)
+    constraint = _constraint(key, OmegaConf.select(base, key))
     for value in values_of(override):
         if isinstance(value, str) and "${" in value:
             continue  # checked once it is resolved
-        if allowed := _allowed_instead(key, value, current):
-            raise ValueError(f"{key}={to_override(value)}: must be {allowed}")
+        if constraint and not constraint.is_valid(value):
+            raise ValueError(f"{key}={to_override(value)}: must be {constraint.allowed}")
 
 
 def _unknown(key: str, override: Override, keys: list[str], loader: ConfigLoader) -> str:
@@ -80,13 +77,13 @@ def _siblings(key: str, keys: list[str]) -> list[str]:
 
 
 def suggest(key: str, value: str, keys: list[str], loader: ConfigLoader) -> str | None:
-    """What to type instead of a key that does not exist; None if nothing has a similar name.
+    """What to type instead of an unknown key; None if nothing has a similar name.
 
     Args:
-        key: as typed, without + and ~.
-        value: as typed; empty for a key that is removed.
-        keys: all keys of the configuration.
-        loader: knows the config groups.
+        key: the key without + and ~.
+        value: the value as typed; empty for a key that is removed.
+        keys: the keys of the configuration.
+        loader: Hydra's, which knows the config groups.
     """
     if other := equivalent(key, value or "VALUE"):
         return other
@@ -106,16 +103,16 @@ def suggest(key: str, value: str, keys: list[str], loader: ConfigLoader) -> str 
     return f"use {next(iter(having.values()))}{typed} with {' or '.join(having)}" if having else None
 
 
-def _allowed_instead(key: str, value: Any, current: Any) -> str | None:
-    """What is allowed instead of value; a key that is not in the schema takes values of the type that its yaml has."""
+def _constraint(key: str, current: Any) -> Constraint | None:
+    """The schema's constraint; a key that is not in the schema takes values of the type that its yaml has."""
     if key in SCHEMA:
-        return None if SCHEMA[key].is_valid(value) else SCHEMA[key].allowed
+        return SCHEMA[key]
     if isinstance(current, bool):
-        return None if isinstance(value, bool) else "true or false"
+        return Constraint("true or false", lambda value: isinstance(value, bool))
     if is_number(current):
-        return None if is_number(value) else "a number"
+        return Constraint("a number", is_number)
     if OmegaConf.is_list(current):
-        return None if is_list(value) else "a list"
+        return Constraint("a list", is_list)
     if OmegaConf.is_dict(current):
-        return None if isinstance(value, dict) else f"set key by key: {', '.join(map(str, current))}"
+        return Constraint(f"set key by key: {', '.join(map(str, current))}", lambda value: isinstance(value, dict))
     return None

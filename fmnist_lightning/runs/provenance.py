@@ -39,9 +39,13 @@ def config_sha256(cfg: DictConfig) -> str:
 
 def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
     """The entries of a summary about the machine (the training device, trainer.precision) and the code."""
+    import torch
+
     commit, dirty = _git()
+    num = torch.get_num_threads()
+    threads = f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else ""
     return {
-        "device": _with_threads(device),
+        "device": device_name(device) + threads,
         "precision": precision,
         "versions": versions(),
         "code_sha256": code_sha256(),
@@ -65,13 +69,6 @@ def device_name(device: "torch.device") -> str:
     if device.type == "mps":
         return f"{platform.processor()} GPU"
     return _processor()
-
-
-def _with_threads(device: "torch.device") -> str:
-    import torch
-
-    num = torch.get_num_threads()
-    return device_name(device) + (f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else "")
 
 
 def _processor() -> str:

@@ -39,13 +39,7 @@ def check_writable(directory: Path, setting: str) -> None:
 
 
 def check_machine(trainer: DictConfig, run_dir: str, launcher: str | None = None) -> None:
-    """Rejects a configuration for which this machine lacks the devices, processes or cluster.
-
-    Args:
-        trainer: the trainer's node of a configuration.
-        run_dir: hydra.run.dir, its interpolations not resolved.
-        launcher: the launcher of a sweep.
-    """
+    """Rejects a cfg.trainer, or the launcher of a sweep, for which this machine lacks devices, processes or cluster."""
     devices, num_nodes = trainer.devices, trainer.num_nodes
     devices = list(devices) if OmegaConf.is_list(devices) else devices
     on_cluster = launcher in ("slurm", "submitit_slurm")  # the jobs run on other machines

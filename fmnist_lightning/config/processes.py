@@ -56,10 +56,7 @@ def worker_overrides() -> list[str]:
 def check_processes(num_nodes: int, num_devices: int, run_dir: str) -> None:
     """Rejects a number of processes that differs from torchrun's, and a run directory that would differ between them.
 
-    Args:
-        num_nodes: trainer.num_nodes.
-        num_devices: the number of processes on this machine.
-        run_dir: hydra.run.dir, its interpolations not resolved.
+    `num_devices` counts the processes on this machine; interpolations in `run_dir` are not resolved.
     """
     if not launched_by_torchrun():
         if num_nodes > 1:

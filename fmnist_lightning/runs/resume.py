@@ -54,11 +54,7 @@ def find_unfinished_runs(cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> I
     """The runs that `resume=auto` may resume: the unfinished ones of a configuration, the newest first.
 
     They are searched for wherever hydra.run.dir may put a run. With a fixed hydra.run.dir a completed run is yielded
-    too, so that the command reports that it is already completed.
-
-    Args:
-        cfg: a configuration with Hydra's own node.
-        config_dirs: the user's config directories (--config-dir).
+    too, so that the command reports that it is already completed. `cfg` has Hydra's own node.
 
     Raises:
         ValueError: a value depends on the time, or the config of a run with the same fingerprint cannot be read.

@@ -33,9 +33,7 @@ _METRIC = re.compile(r"(train|val|test)/\w+")
 def read_config(path: Path, config_dirs: Sequence[Path] = ()) -> DictConfig:
     """A stored config, validated for evaluating its run before anything in it is instantiated or resolved.
 
-    Args:
-        path: the file.
-        config_dirs: the user's config directories (--config-dir).
+    It may name what conf/ and the user's config directories (--config-dir) name.
 
     Raises:
         ValueError: not the config of a run, a key or `_target_` that no config file names, or a value that is not

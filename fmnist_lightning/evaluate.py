@@ -55,7 +55,6 @@ def evaluate(argv: list[str]) -> int:
     add_to_path(config_dirs)
 
     from hydra.utils import instantiate
-    from rich.console import Console
 
     from fmnist_lightning.evaluation.terminal import print_scores
     from fmnist_lightning.inference.predictor import choose_device, load_best
@@ -68,7 +67,7 @@ def evaluate(argv: list[str]) -> int:
     data.setup()
     data.check_images(summary, f"run={run.folder}")
     scores, _ = score_splits(predictor, data)
-    print_scores(scores["test"], data.class_names, Console(highlight=False))
+    print_scores(scores["test"], data.class_names)
     agrees = _compare(scores, summary)
     print(f"run: {run.folder}")
     return 0 if agrees else 1

@@ -16,6 +16,7 @@ from typing import Any
 import rich.progress
 
 TIMEOUT = 15  # seconds without a byte from a server
+SLOW = 5  # seconds after which a download is reported
 GRACE, SLOWEST = 60, 10_000  # seconds after which a server must have sent this many bytes a second on average
 
 
@@ -29,14 +30,17 @@ def download(mirror: str, name: str, max_bytes: int) -> bytes:
     """
     thread = _DownloadThread(mirror, name, max_bytes)
     thread.start()
-    started = time.monotonic()
+    started, is_reported = time.monotonic(), False
     try:
         with rich.progress.Progress(transient=True, disable=not sys.stdout.isatty()) as bar:
-            task = bar.add_task(name, total=None)
+            task = bar.add_task(f"downloading {name}", total=None)
             while thread.is_alive():
                 thread.join(timeout=0.1)
                 read, seconds = len(thread.content), time.monotonic() - started
                 bar.update(task, completed=read, total=thread.announced or None)
+                if bar.disable and seconds > SLOW and not is_reported:  # a log file has no bar
+                    print(f"downloading {name} from {mirror}", flush=True)
+                    is_reported = True
                 if thread.is_alive() and seconds > GRACE and read < SLOWEST * seconds:
                     raise TimeoutError(f"{name} comes too slowly, {read} bytes in {seconds:.0f} s")
     finally:

@@ -1,48 +1,35 @@
-"""The scores of a run in the terminal: the classification report and the most confused pairs."""
+"""The scores of a run in the terminal: the classification report and the most confused pairs, in 80 columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from fmnist_lightning.evaluation.scores import confused_pairs
 
 
-def print_scores(scores: Mapping[str, Any], class_names: Sequence[str], console: Console) -> None:
-    """Prints two tables.
+def print_scores(scores: Mapping[str, Any], class_names: Sequence[str]) -> None:
+    """Prints two tables as plain text, which every terminal and log file shows alike.
 
     Args:
         scores: as `evaluation.score` returns them.
         class_names: by label.
-        console: where to.
     """
-    table = Table(title="Classification report, test images", title_justify="left")
-    table.add_column("class")
-    for column in ("precision", "recall", "F1", "support"):
-        table.add_column(column, justify="right")
+    total = sum(row["support"] for row in scores["per_class"])
+    print(f"\nClassification report, {total:,} test images")
+    print(f"{'class':<14} precision     recall         F1    support")
     for row in scores["per_class"]:
-        table.add_row(row["name"], *_four_digits(row), str(row["support"]))
-    total = str(sum(row["support"] for row in scores["per_class"]))
-    table.add_section()
-    table.add_row("accuracy", "", "", f"{scores['accuracy']:.4f}", total)
+        print(_row(row["name"], row, row["support"]))
+    print(f"{'accuracy':<14}{'':20} {scores['accuracy']:>10.4f} {total:>10}")
     for average in ("macro", "weighted"):
-        table.add_row(f"{average} avg", *_four_digits(scores[average]), total)
-    console.print(table)
+        print(_row(f"{average} avg", scores[average], total))
 
-    table = Table(title="Most confused", title_justify="left")
-    for column, justify in (
-        ("true class", "left"),
-        ("predicted as", "left"),
-        ("images", "right"),
-        ("share", "right"),
-    ):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    print("\nMost confused classes")
+    print(f"{'true class':<14} {'predicted as':<14} {'images':>8} {'% of class':>12}")
     for true, predicted, count in confused_pairs(scores["confusion_matrix"]):
         share = count / scores["per_class"][true]["support"]
-        table.add_row(class_names[true], class_names[predicted], str(count), f"{share:.1%}")
-    console.print(table)
+        print(f"{class_names[true]:<14} {class_names[predicted]:<14} {count:>8} {share:>12.1%}")
+    print()
 
 
-def _four_digits(row: Mapping[str, float]) -> list[str]:
-    return [f"{row[measure]:.4f}" for measure in ("precision", "recall", "f1")]
+def _row(name: str, scores: Mapping[str, float], support: int) -> str:
+    numbers = " ".join(f"{scores[measure]:>10.4f}" for measure in ("precision", "recall", "f1"))
+    return f"{name:<13}{numbers} {support:>10}"

@@ -1,4 +1,4 @@
-"""Atomic writes, and checksums of the files that were written."""
+"""Atomic writes, checksums of the files that were written, and how messages name them."""
 
 import hashlib
 import os
@@ -36,6 +36,12 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def relative_path(path: str | Path) -> Path:
+    """The path relative to the working directory if it is below it, else as it is; shorter in messages and commands."""
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _flush_directory(directory: Path) -> None:

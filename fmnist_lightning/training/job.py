@@ -20,6 +20,7 @@ from fmnist_lightning.config.consistency import validate_config
 from fmnist_lightning.config.environment import tolerate_streams
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted, format_error, full_traceback
 from fmnist_lightning.config.processes import is_rank_zero
+from fmnist_lightning.runs.files import relative_path
 from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep
@@ -27,6 +28,7 @@ from fmnist_lightning.runs.sweep_folder import is_completed_job
 from fmnist_lightning.runs.training_length import explain_end
 from fmnist_lightning.training.hardware import trim_heap
 from fmnist_lightning.training.outcome import print_outcome
+from fmnist_lightning.training.stages import clear_stage, stage_display
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Jobs:
         except KeyboardInterrupt:  # before the run handles signals
             _exit(run, "interrupted", EXIT_SIGINT)
         except Interrupted as interruption:
-            _exit(run, f"{interruption}; resume it with resume={run.folder}", interruption.status)
+            _exit(run, f"{interruption}; resume it with resume={relative_path(run.folder)}", interruption.status)
         except Exception as error:
             if run.summary_json.exists():
                 log.info("the run failed", exc_info=error)  # to the log file; the console shows warnings and above
@@ -66,7 +68,7 @@ class Jobs:
                 gc.collect()  # a run's objects form reference cycles, which Python collects too rarely
                 trim_heap()
         if summary:
-            print_outcome(summary, run.folder)
+            print_outcome(summary, run.folder, [f"--config-dir={folder}" for folder in user_config_dirs(settings)])
             if summary["status"] == "interrupted":  # a sweep ends here too
                 sys.exit(EXIT_SIGINT)
             self.failed |= summary["status"] == "failed"
@@ -106,7 +108,13 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
             if run.read_status() != "damaged":
                 overrides = []  # the summary has them
             cfg = config_to_resume(run, [], config_dirs)
-        from fmnist_lightning.training.run import train
+        if cfg.resume == "auto" and not resume and is_rank_zero():
+            print("resume=auto: no unfinished run of this configuration, starting a new one", flush=True)
+        try:
+            stage_display(cfg)("loading PyTorch")
+            from fmnist_lightning.training.run import train
+        finally:
+            clear_stage()
 
         return train(cfg, run.folder, overrides, resume)
 

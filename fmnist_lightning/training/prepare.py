@@ -16,11 +16,13 @@ from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights
+from fmnist_lightning.runs.files import relative_path
 from fmnist_lightning.runs.provenance import provenance
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
 from fmnist_lightning.training.hardware import tune_malloc
 from fmnist_lightning.training.last_checkpoint import epoch_rows, find_resumable_checkpoint
+from fmnist_lightning.training.stages import ShowStage
 
 RESULTS = ("test", "val", "best_epoch", "monitored", "error")  # entries of a summary
 
@@ -47,19 +49,27 @@ def read_previous(run: Run) -> dict[str, Any]:
 
 
 def prepare(
-    cfg: DictConfig, run: Run, previous: dict[str, Any], resume: bool, callbacks: Sequence[Callback] = ()
+    cfg: DictConfig,
+    run: Run,
+    previous: dict[str, Any],
+    resume: bool,
+    show_stage: ShowStage,
+    callbacks: Sequence[Callback] = (),
 ) -> PreparedRun:
     """Loads the data, builds model and trainer, chooses the checkpoint to resume from.
 
-    `previous` is the summary so far of a run that is resumed; `callbacks` are added to those of the configuration.
+    `previous` is the summary so far of a run that is resumed; `show_stage` is called at the start of each stage;
+    `callbacks` are added to those of the configuration.
     """
     tune_malloc()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    show_stage("loading the data")
     datamodule: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     datamodule.seed = cfg.seed
     datamodule.setup()
     # a run resumes with its own images only; the summary of one killed early has no fingerprints
     datamodule.check_images(datamodule.state_dict() | previous, f"resume={run.folder}")
+    show_stage("starting training")
     model = build_model(cfg)
     checkpoint, completed_epochs = _choose_checkpoint(run, model) if resume else (None, 0)
     # a resumed run keeps its precision, even where another one is faster on this machine
@@ -83,12 +93,12 @@ def _choose_checkpoint(run: Run, model: Classifier) -> tuple[Path | None, int]:
     load_weights(model, checkpoint, path)  # rejects weights of another model
     completed_epochs = len(epoch_rows(checkpoint))
     if is_rank_zero():
-        print(f"resuming after epoch {completed_epochs} from {path}", flush=True)
+        print(f"resuming after epoch {completed_epochs} from {relative_path(path)}", flush=True)
     return path, completed_epochs
 
 
 def _restart_from_scratch(run: Run) -> None:
-    print(f"restarting from scratch in {run.folder}", flush=True)
+    print(f"restarting from scratch in {relative_path(run.folder)}", flush=True)
     for file in [run.metrics_csv, *run.checkpoints.glob("*.ckpt*")]:
         file.unlink(missing_ok=True)
 

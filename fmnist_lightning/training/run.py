@@ -20,6 +20,7 @@ from fmnist_lightning.training.prepare import PreparedRun, prepare, read_previou
 from fmnist_lightning.training.reporting import begin_logging, report_run
 from fmnist_lightning.training.scoring import score_best
 from fmnist_lightning.training.signals import StopOnSignal
+from fmnist_lightning.training.stages import ShowStage, clear_stage, stage_display
 from fmnist_lightning.training.status import RunStatus
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def train(
         ValueError: for a configuration that cannot run, naming the override to change.
         Interrupted: by any other signal.
     """
-    run = Run(directory)
+    run, show_stage = Run(directory), stage_display(cfg)
     previous = read_previous(run) if resume else {}
     summary = {
         "seed": cfg.seed,
@@ -57,10 +58,11 @@ def train(
         "config_sha256": config_sha256(cfg),
     }
     with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
+        at_exit.callback(clear_stage)
         if not resume:
             status.create(cfg, overrides)
         signals.raise_at_once()
-        prepared = prepare(cfg, run, previous, resume, callbacks)
+        prepared = prepare(cfg, run, previous, resume, show_stage, callbacks)
         status.summary |= summary_entries(prepared, cfg, previous, overrides, resume)
         if resume:
             status.prepare_resume(cfg)
@@ -82,7 +84,7 @@ def train(
         elif ctrl_c:
             status.write(status="interrupted")
 
-        outcome = _score_and_report(run, cfg, prepared, status, signals)
+        outcome = _score_and_report(run, cfg, prepared, status, signals, show_stage)
         signals.raise_if_signalled()
         status.write(status=outcome)
         log.info("%s after %d epochs", outcome, status.summary["epochs"])
@@ -90,13 +92,15 @@ def train(
 
 
 def _score_and_report(
-    run: Run, cfg: DictConfig, prepared: PreparedRun, status: RunStatus, signals: StopOnSignal
+    run: Run, cfg: DictConfig, prepared: PreparedRun, status: RunStatus, signals: StopOnSignal, show_stage: ShowStage
 ) -> str:
     """The status with which the run ends."""
     outcome: str = status.summary["status"].replace("running", "completed")
+    show_stage("testing the best checkpoint")
     scores, predictor = score_best(run, cfg, prepared, status.summary["epochs"], signals)
     if predictor is not None:
         status.write(**scores)  # kept if the report fails
+        show_stage("writing the report")
         report_run(run, prepared, predictor, {**status.summary, "status": outcome}, signals)
     elif outcome == "completed":
         if not is_dev_run(prepared.trainer):

@@ -66,7 +66,7 @@ def test_the_best_epoch_by_the_monitored_metric_is_tested_and_named(metric, comp
         assert summary["val"][metric.removeprefix("val/")] != pytest.approx(best, abs=1e-5)
     print_outcome(summary, tmp_path)
     choice = CHOICES[metric]
-    assert f"at epoch {summary['best_epoch']} of 4, chosen by the {choice}: {best:.4f}" in capsys.readouterr().out
+    assert f"at epoch {summary['best_epoch']} of 4: the {choice}, {best:.4f}" in capsys.readouterr().out
     assert f"chosen by the {choice}\n({best:.4f} during training)" in Run(tmp_path).report_html.read_text()
 
 

@@ -1,0 +1,42 @@
+"""Shows what a run is doing while nothing else is printed: a line that disappears on a terminal, a plain one elsewhere.
+
+Imports no torch: loading it is the first stage. The cursor stays at the start of the line, so that whatever is printed
+next replaces it, also a warning of a library.
+"""
+
+import sys
+from collections.abc import Callable
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fmnist_lightning.config.processes import is_rank_zero
+
+WIDTH = 60  # no stage has a longer name
+ShowStage = Callable[[str], None]
+
+
+def stage_display(cfg: DictConfig) -> ShowStage:
+    """`show_stage`, or a function that shows nothing: in workers, in jobs of a sweep, without callbacks.progress."""
+    is_shown = is_rank_zero() and not in_sweep() and "progress" in cfg.callbacks
+    return show_stage if is_shown else lambda stage: None
+
+
+def show_stage(stage: str) -> None:
+    """Shows what is being done, until the next stage or `clear_stage`."""
+    if sys.stdout.isatty():
+        print(f"{stage + ' ...':<{WIDTH}}", end="\r", flush=True)
+    else:
+        print(stage, flush=True)
+
+
+def clear_stage() -> None:
+    """Removes the last stage from the terminal."""
+    if sys.stdout.isatty() and is_rank_zero():
+        print(" " * WIDTH, end="\r", flush=True)
+
+
+def in_sweep() -> bool:
+    """Whether this process works on a job of a Hydra multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN

@@ -68,7 +68,8 @@ class Jobs:
                 gc.collect()  # a run's objects form reference cycles, which Python collects too rarely
                 trim_heap()
         if summary:
-            print_outcome(summary, run.folder, [f"--config-dir={folder}" for folder in user_config_dirs(settings)])
+            config_dirs = user_config_dirs(settings)[:1]
+            print_outcome(summary, run.folder, [f"--config-dir={relative_path(folder)}" for folder in config_dirs])
             if summary["status"] == "interrupted":  # a sweep ends here too
                 sys.exit(EXIT_SIGINT)
             self.failed |= summary["status"] == "failed"

@@ -44,8 +44,8 @@ ARTEFACTS = {
     "summary.json",
 }
 SUMMARY = {
-    "status", "model", "data", "seed", "parameters", "epochs", "best_epoch", "fit_seconds", "device", "precision",
-    "val", "test", "overrides", "versions", "git_commit", "data_sha256", "split_sha256",
+    "status", "started", "model", "data", "seed", "parameters", "epochs", "best_epoch", "fit_seconds", "device",
+    "precision", "val", "test", "overrides", "versions", "git_commit", "data_sha256", "split_sha256",
 }  # fmt: skip
 
 

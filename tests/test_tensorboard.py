@@ -213,16 +213,6 @@ def test_the_charts_are_drawn(address, look):
 
 
 @pytest.mark.browser
-def test_a_runs_report_opens(sweep, look):
-    look.goto((sweep / SCORED[1] / "report" / "report.html").as_uri())
-    assert "CNN on synthetic images" in look.title()
-    widths = look.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
-    assert len(widths) == 4
-    assert all(width > 300 for width in widths)
-    assert look.get_by_role("heading", name="Classification report").is_visible()
-
-
-@pytest.mark.browser
 def test_a_sweeps_picture_opens(sweep, look):
     look.goto((sweep / "sweep.png").as_uri())
     assert look.locator("img").evaluate("image => image.naturalWidth") > 800

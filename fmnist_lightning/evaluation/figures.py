@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+
+from fmnist_lightning.evaluation.axes import epoch_axis, measure_axis
 
 LIGHT = {
     "figure.facecolor": "#ffffff",
@@ -29,7 +30,7 @@ DARK = {
 }
 TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: distinguishable with colour blindness, visible on both backgrounds
 LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
-UNIT = {"accuracy": "accuracy", "loss": "cross-entropy (nats)"}
+UNIT = {"accuracy": "accuracy", "loss": "loss (cross-entropy)"}
 NOTE = "#d1242f"
 DPI = 110
 GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut changes the size of the colormaps
@@ -96,12 +97,13 @@ class Plotter:
         with self.defaults():
             figure = Figure(figsize=(6.4, 4.2), layout="constrained")
             axes: Axes = figure.subplots()
-            for stage, colour in (("train", TRAIN), ("val", VAL)):
-                values = [row[f"{stage}/{measure}"] for row in rows]
-                axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=LEGEND[stage])
+            lines = {stage: [row[f"{stage}/{measure}"] for row in rows] for stage in LEGEND}
+            for (stage, values), colour in zip(lines.items(), (TRAIN, VAL), strict=True):
+                axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=LEGEND[stage], clip_on=False)
             axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"epoch {best_epoch}: {choice}")
             axes.set(xlabel="epoch", ylabel=UNIT[measure], title=f"{measure.capitalize()} by epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            x, y = epoch_axis(epochs), measure_axis([*lines["train"], *lines["val"]], measure)
+            axes.set(xlim=(x.low, x.high), xticks=x.ticks, ylim=(y.low, y.high), yticks=y.ticks)
             axes.grid(alpha=0.6)
             axes.legend(frameon=False)
             return self.to_png(figure)

@@ -1,17 +1,26 @@
 """The report of one run: report.html, the figures and the classification report, by file name."""
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
+from fmnist_lightning.evaluation.charts import curve, matrix_rows, mistakes, reliability
 from fmnist_lightning.evaluation.choice import name_choice
 from fmnist_lightning.evaluation.figures import Plotter
-from fmnist_lightning.evaluation.scores import confused_pairs, report_text, worst_mistakes
+from fmnist_lightning.evaluation.origin import Origin, class_of, describe_hyperparameters, format_seconds
+from fmnist_lightning.evaluation.scores import (
+    CALIBRATION_BINS,
+    calibration_bins,
+    confused_pairs,
+    report_text,
+    worst_mistakes,
+)
 
-FIGURES = ("confusion_matrix", "accuracy", "loss", "mistakes")
+NUM_PAIRS = 15  # as high as the confusion matrix next to them
 
 
 def build_report(
@@ -20,6 +29,7 @@ def build_report(
     predictions: tuple[Tensor, Tensor],
     images: Tensor,
     class_names: Sequence[str],
+    origin: Origin,
 ) -> dict[str, str | bytes]:
     """Makes every file of the report.
 
@@ -29,43 +39,53 @@ def build_report(
         predictions: labels (N,) and probabilities (N, 10) of the test images.
         images: the test images (N, 28, 28) uint8.
         class_names: by label.
+        origin: how the run was made.
 
     Returns:
         Contents by name; report.html is self-contained.
     """
     labels, probabilities = predictions
-    light, dark = (
-        _draw(Plotter(dark, summary["data_note"]), summary, epochs, labels, probabilities, images, class_names)
-        for dark in (False, True)
-    )
     page = (
         templates("fmnist_lightning.evaluation")
         .get_template("report.html.j2")
         .render(
             summary=summary,
+            model=class_of(origin.config.model),
+            optimizer=class_of(origin.config.optimizer),
             choice=name_choice(summary["monitored"]),
             epochs=epochs,
-            pairs=confused_pairs(summary["test"]["confusion_matrix"], num=8),
+            charts_of={measure: curve(epochs, measure, summary["best_epoch"]) for measure in ("accuracy", "loss")},
+            calibration=reliability(calibration_bins(labels, probabilities)),
+            matrix=matrix_rows(summary["test"]["confusion_matrix"]),
+            pairs=confused_pairs(summary["test"]["confusion_matrix"], num=NUM_PAIRS),
+            mistakes=mistakes(images, labels, probabilities, class_names),
+            num_mistakes=int((probabilities.argmax(dim=1) != labels).sum()),
+            num_bins=CALIBRATION_BINS,
+            chance_loss=math.log(len(class_names)),
             names=class_names,
-            pictures={name: (data_url(light[name]), data_url(dark[name])) for name in FIGURES},
+            origin=origin,
+            hyperparameters=describe_hyperparameters(origin.config),
         )
     )
+    pictures = _draw(Plotter(note=summary["data_note"]), summary, epochs, labels, probabilities, images, class_names)
     return {
         "report.html": page,
         "classification_report.txt": report_text(labels, probabilities.argmax(dim=1), class_names),
-        **{f"{name}.png": light[name] for name in FIGURES},
+        **{f"{name}.png": picture for name, picture in pictures.items()},
     }
 
 
 def templates(*packages: str) -> Environment:
     """The page templates of some packages; undefined names are errors, and values are escaped."""
-    return Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ".") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"data_url": data_url, "seconds": format_seconds}
+    return environment
 
 
 def data_url(png: bytes) -> str:

@@ -1,7 +1,7 @@
 """All scores of a run, computed from all of its predictions at once."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,11 @@ from torchmetrics.functional.classification import (
 )
 
 Scores = dict[str, Any]
+CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Mean cross-entropy in nats and accuracy of logits (N, C) and labels (N,)."""
+    """Mean cross-entropy (natural logarithm) and accuracy of logits (N, C) and labels (N,)."""
     correct = (logits.argmax(dim=1) == labels).float()
     return {"loss": _number(F.cross_entropy(logits, labels)), "accuracy": _number(correct.mean())}
 
@@ -34,8 +35,8 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
         class_names: C names, by label.
 
     Returns:
-        loss: mean cross-entropy in nats; accuracy; calibration_error: expected calibration error over 15 bins
-        (Guo et al. 2017); macro and weighted: {precision, recall, f1}, the means over classes, plain and by
+        loss: mean cross-entropy (natural logarithm); accuracy; calibration_error: expected calibration error over 15
+        bins (Guo et al. 2017); macro and weighted: {precision, recall, f1}, the means over classes, plain and by
         support; per_class: [{label, name, precision, recall, f1, support}]; confusion_matrix: rows true,
         columns predicted, counts. An undefined precision, recall or F1 is 0.
     """
@@ -50,10 +51,11 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
     }
     per_class = averages.pop("none")
     support = labels.bincount(minlength=num_classes)
+    calibration_error = multiclass_calibration_error(logits.softmax(1), labels, num_classes, n_bins=CALIBRATION_BINS)
     return {
         "loss": _number(F.cross_entropy(logits, labels)),
         "accuracy": _number(multiclass_accuracy(logits, labels, num_classes, average="micro")),
-        "calibration_error": _number(multiclass_calibration_error(logits.softmax(1), labels, num_classes, n_bins=15)),
+        "calibration_error": _number(calibration_error),
         **{average: {name: _number(value) for name, value in means.items()} for average, means in averages.items()},
         "per_class": [
             {
@@ -101,3 +103,27 @@ def worst_mistakes(labels: Tensor, probabilities: Tensor, num: int = 24) -> Tens
     true_probabilities = probabilities.gather(1, labels.unsqueeze(1)).squeeze(1)
     wrong = (probabilities.argmax(dim=1) != labels).nonzero().squeeze(1)
     return wrong[torch.argsort(true_probabilities[wrong], stable=True)[:num]]
+
+
+class CalibrationBin(NamedTuple):
+    """The images whose predicted class has a probability (the confidence) in [low, high)."""
+
+    low: float
+    high: float
+    num_images: int
+    confidence: float  # mean
+    accuracy: float
+
+
+def calibration_bins(labels: Tensor, probabilities: Tensor) -> list[CalibrationBin]:
+    """The reliability diagram: the bins of the expected calibration error that contain an image."""
+    confidence, predicted = probabilities.max(dim=1)
+    correct = (predicted == labels).float()
+    index = (confidence * CALIBRATION_BINS).long().clamp(max=CALIBRATION_BINS - 1)
+    bins = []
+    for i in index.unique().tolist():
+        inside = index == i
+        mean, accuracy = confidence[inside].mean().item(), correct[inside].mean().item()
+        edges = i / CALIBRATION_BINS, (i + 1) / CALIBRATION_BINS
+        bins.append(CalibrationBin(*edges, int(inside.sum()), mean, accuracy))
+    return bins

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,11 @@ def config_sha256(cfg: DictConfig) -> str:
     keys = [str(key) for key in cfg if key not in ("hydra", "resume")]
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys), resolve=True, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def timestamp() -> str:
+    """The local time with its offset from UTC, such as 2025-12-31 23:59:59+01:00."""
+    return datetime.now().astimezone().isoformat(" ", "seconds")
 
 
 def provenance(device: "torch.device", precision: str) -> dict[str, Any]:

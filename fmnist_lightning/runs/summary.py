@@ -36,6 +36,7 @@ def _is_text(value: Any) -> bool:
 # the entries that this package reads: what is allowed, and a check
 ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "status": (f"one of {', '.join(STATUSES)}", lambda v: v in STATUSES),
+    "started": ("text or null", lambda v: v is None or _is_text(v)),
     "overrides": ("a list of text", lambda v: isinstance(v, list) and all(map(_is_text, v))),
     "val": ("an object with loss and accuracy", _is_scores),
     "test": ("an object with loss and accuracy", _is_scores),

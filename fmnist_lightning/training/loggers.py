@@ -110,7 +110,7 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
             import wandb
 
             media = {f"report/{path.stem}": wandb.Image(str(path)) for path in run.report.glob("*.png")}
-            page = wandb.Html(run.report_html.read_text(), inject=False)
+            page = wandb.Html(run.report_html.read_text(encoding="utf-8"), inject=False)
             logger.experiment.log(media | {"report/page": page, "trainer/global_step": summary["best_epoch"]})
     except Exception as error:
         print(f"the report is not in {type(logger).__name__}: {format_error(error)}", file=sys.stderr)

@@ -17,7 +17,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights
 from fmnist_lightning.runs.files import relative_path
-from fmnist_lightning.runs.provenance import provenance
+from fmnist_lightning.runs.provenance import provenance, timestamp
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
 from fmnist_lightning.training.hardware import tune_malloc
@@ -116,7 +116,12 @@ def summary_entries(
     }
     summary |= origin | {name: previous[name] for name in origin if name in previous}
     if resume:
-        part = {"after_epoch": prepared.completed_epochs, "overrides": list(overrides), **origin}
+        part = {
+            "started": timestamp(),
+            "after_epoch": prepared.completed_epochs,
+            "overrides": list(overrides),
+            **origin,
+        }
         # still the stored config's, should the run end between writing its summary and its config
         part["previous_config_sha256"] = previous.get("config_sha256")
         summary["resumed"] = [*previous.get("resumed", []), part]

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lightning.config.compose import without_hydra
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.runs.command import repeat_command
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.loggers import log_report, start_loggers
 from fmnist_lightning.training.prepare import PreparedRun
@@ -63,10 +64,14 @@ def report_run(
 def _report(
     run: Run, prepared: PreparedRun, predictor: Predictor, summary: dict[str, Any], signals: StopOnSignal
 ) -> None:
+    from fmnist_lightning.evaluation.origin import Origin
     from fmnist_lightning.evaluation.report import build_report
 
     data, predictions = prepared.datamodule, run.read_predictions()
-    files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names)
+    config = OmegaConf.load(run.config_file)  # resolved
+    assert isinstance(config, DictConfig)
+    origin = Origin(config, run.folder.absolute(), repeat_command(run, summary))
+    files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names, origin)
     run.write_report(files)
     signals.raise_if_signalled()
     for logger in prepared.trainer.loggers:
@@ -75,8 +80,8 @@ def _report(
             continue
         from fmnist_lightning.evaluation import tensorboard
 
-        config, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment
-        tensorboard.end_run(writer, summary, predictions, files, config, names)
+        text, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment
+        tensorboard.end_run(writer, summary, predictions, files, text, names)
         signals.raise_if_signalled()
         images, labels = (of["test"][: tensorboard.NUM_FEATURES] for of in (data.images, data.labels))
         model = predictor.model.cpu()

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.config.processes import is_rank_zero
-from fmnist_lightning.runs.provenance import config_sha256
+from fmnist_lightning.runs.provenance import config_sha256, timestamp
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.fit import fit_run
 from fmnist_lightning.training.last_checkpoint import is_dev_run
@@ -53,6 +53,7 @@ def train(
     run, show_stage = Run(directory), stage_display(cfg)
     previous = read_previous(run) if resume else {}
     summary = {
+        "started": previous.get("started") if resume else timestamp(),
         "seed": cfg.seed,
         "overrides": [*previous.get("overrides", []), *overrides],
         "config_sha256": config_sha256(cfg),

@@ -1,0 +1,83 @@
+"""The HTML pages in a browser: none is wider than its window, on a phone, a tablet and a desktop screen."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.evaluation.conftest import EPOCH, make_predictions, make_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+WIDTHS = (390, 800, 1400)
+LONG = "/directory" + "x" * 300
+# what reaches beyond the window or its own card, also within something that scrolls or cuts it off
+CUT_OFF = """() => [...document.querySelectorAll("section *, header *, dl *")].filter(element => {
+    const card = element.closest("section, header, dl.scores > div") ?? document.body
+    return element.closest(".hidden") === null
+        && element.getBoundingClientRect().right > card.getBoundingClientRect().right + 1
+}).map(element => `${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`)"""
+
+
+NOTES = {"status": "failed", "error": LONG, "partial": LONG, "data_note": LONG, "overrides": [LONG]}
+# by name: a run's report, as the arguments of make_report, or a page of the repository
+REPORTS: dict[str, dict[str, Any]] = {
+    "report": {"predictions": make_predictions(10_000)},
+    "one epoch": {"epochs": [{"epoch": 1.0, **EPOCH}], "folder": LONG, "command": f"python {LONG}", **NOTES},
+    "1000 epochs": {"epochs": [{"epoch": 1.0 + i, **EPOCH} for i in range(1000)]},
+}
+STORED: dict[str, Path] = {}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages by name."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name, arguments in REPORTS.items():
+        files = make_report(**{"predictions": make_predictions(), **arguments})
+        (folder / f"{name}.html").write_text(files["report.html"])
+    return STORED | {name: folder / f"{name}.html" for name in REPORTS}
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", [*REPORTS, *STORED])
+def test_page_is_not_wider_than_its_window(name, width, browser, pages):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(pages[name].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    assert page.evaluate("innerWidth") == width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if name in REPORTS:  # a run's report has nothing that scrolls sideways, either
+        assert page.evaluate(CUT_OFF) == []
+    page.close()
+
+
+def test_report_opens_without_a_request_or_an_error(browser, pages):
+    page = browser.new_page()
+    errors, requests = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(pages["report"].as_uri())
+    assert page.title().startswith("ANN on Fashion-MNIST: ")
+    for heading in ("Training", "Classification report", "Confusion matrix", "Worst mistakes", "How it was made"):
+        assert page.get_by_role("region", name=heading).get_by_role("heading", name=heading).is_visible()
+    assert page.locator("img").evaluate_all("images => images.every(image => image.naturalWidth === 28)")
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    page.close()

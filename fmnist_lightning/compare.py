@@ -23,6 +23,7 @@ from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.runs import differences
 from fmnist_lightning.runs.compared import ScoredRun, read_runs
 from fmnist_lightning.runs.files import atomic_write
+from fmnist_lightning.training.stages import clear_stage, show_stage
 
 if TYPE_CHECKING:  # arguments are rejected before torch is imported
     from fmnist_lightning.evaluation.comparison import Comparison
@@ -58,23 +59,28 @@ def compare(argv: list[str]) -> None:
     runs, left_out = read_runs(arguments.runs, config_dirs)
     reference = differences.best_run(runs) if arguments.reference == "best" else runs[0]
 
-    from rich.console import Console
+    try:
+        show_stage("loading PyTorch")
+        from fmnist_lightning.evaluation.comparison_page import build_page
+        from fmnist_lightning.evaluation.comparison_terminal import print_comparison
+        from fmnist_lightning.inference.test_images import read_test_images
 
-    from fmnist_lightning.evaluation.comparison_page import build_page
-    from fmnist_lightning.evaluation.comparison_terminal import print_comparison
-    from fmnist_lightning.inference.test_images import read_test_images
-
-    comparison = _compare(runs, reference, arguments.reference, left_out)
-    cfg = reference.run.read_config(config_dirs=config_dirs)
-    images = read_test_images(reference.run, cfg, arguments.data_root)
-    print_comparison(comparison, Console(highlight=False))
-    page = build_page(comparison, images, f"python -m fmnist_lightning.compare {shlex.join(argv)}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(output, page)
+        comparison = _compare(runs, reference, arguments.reference, left_out)
+        show_stage("loading the images")
+        cfg = reference.run.read_config(config_dirs=config_dirs)
+        images = read_test_images(reference.run, cfg, arguments.data_root)
+        show_stage("writing the page")
+        page = build_page(comparison, images, f"python -m fmnist_lightning.compare {shlex.join(argv)}")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(output, page)
+    finally:
+        clear_stage()
+    print_comparison(comparison)
     print(f"comparison: {output}")
 
 
 def _compare(runs: list[ScoredRun], reference: ScoredRun, choice: str, left_out: list[str]) -> "Comparison":
+    show_stage("reading the predictions")
     from fmnist_lightning.data.archives import CLASS_NAMES
     from fmnist_lightning.evaluation.choice import name_choice
     from fmnist_lightning.evaluation.comparison import ComparedRun, Comparison

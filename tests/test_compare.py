@@ -48,6 +48,7 @@ def told_by(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[str, str]:
     """The output, with single spaces, and the page."""
     compare(list(argv))
     output = capsys.readouterr().out
+    assert output.startswith("loading PyTorch\nreading the predictions\n")
     assert max(map(len, output.splitlines())) <= 80
     return " ".join(output.split()), Path(output.splitlines()[-1].removeprefix("comparison: ")).read_text()
 

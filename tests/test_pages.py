@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
-from tests.evaluation.conftest import EPOCH, make_predictions, make_report
+from fmnist_lightning.evaluation.comparison import Comparison
+from fmnist_lightning.evaluation.comparison_page import build_page
+from tests.evaluation.conftest import EPOCH, NAMES, compared_runs, make_predictions, make_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,6 +33,7 @@ REPORTS: dict[str, dict[str, Any]] = {
     "one epoch": {"epochs": [{"epoch": 1.0, **EPOCH}], "folder": LONG, "command": f"python {LONG}", **NOTES},
     "1000 epochs": {"epochs": [{"epoch": 1.0 + i, **EPOCH} for i in range(1000)]},
 }
+COMPARISONS = {"comparison of 2": 2, "comparison of 26": 26}
 STORED: dict[str, Path] = {}
 
 
@@ -40,7 +44,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, arguments in REPORTS.items():
         files = make_report(**{"predictions": make_predictions(), **arguments})
         (folder / f"{name}.html").write_text(files["report.html"])
-    return STORED | {name: folder / f"{name}.html" for name in REPORTS}
+    for name, num in COMPARISONS.items():
+        (folder / f"{name}.html").write_text(make_comparison(num))
+    return STORED | {name: folder / f"{name}.html" for name in (*REPORTS, *COMPARISONS)}
+
+
+def make_comparison(num: int) -> str:
+    """A page that compares runs whose settings and warnings are long."""
+    runs = compared_runs(num)
+    settings = {"optimizer.lr": ["0.001"] * num, LONG: [LONG] * num}
+    names = {run.name for run in runs}
+    told = Comparison(runs, runs[0], "the first run", settings, [runs], names, [LONG], NAMES)
+    return build_page(told, torch.zeros(500, 28, 28, dtype=torch.uint8), f"python {LONG}")
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +71,14 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [*REPORTS, *STORED])
+@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, *STORED])
 def test_page_is_not_wider_than_its_window(name, width, browser, pages):
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(pages[name].as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if name in REPORTS:  # a run's report has nothing that scrolls sideways, either
+    if name in REPORTS or name == "comparison of 2":  # have nothing that scrolls sideways, either
         assert page.evaluate(CUT_OFF) == []
     page.close()
 

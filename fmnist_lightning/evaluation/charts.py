@@ -95,13 +95,14 @@ def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor, class_names:
                 "true": class_names[label],
                 "probability": probabilities[index, label].item(),
                 "guesses": guesses,
-                "image": _png(images[index]),
+                "image": to_png(images[index]),
             }
         )
     return shown
 
 
-def _png(image: Tensor) -> bytes:
+def to_png(image: Tensor) -> bytes:
+    """A grayscale image (H, W) uint8 as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image.numpy()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

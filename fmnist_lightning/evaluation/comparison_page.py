@@ -1,15 +1,13 @@
 """The page of a comparison: one self-contained file."""
 
-import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from PIL import Image
 from torch import Tensor
 
+from fmnist_lightning.evaluation.axes import epoch_axis, measure_axis
+from fmnist_lightning.evaluation.charts import to_png
 from fmnist_lightning.evaluation.comparison import (
     ComparedRun,
     Comparison,
@@ -19,12 +17,12 @@ from fmnist_lightning.evaluation.comparison import (
     only_correct,
     per_class,
 )
-from fmnist_lightning.evaluation.figures import UNIT, Plotter
-from fmnist_lightning.evaluation.report import data_url, templates
+from fmnist_lightning.evaluation.report import templates
 
 NUM_SHOWN = 12  # images of each kind
-COLOURS = ("#3b82f6", "#e0852b", "#159f78", "#c2569b", "#8b6fd6", "#a3941c")  # visible on both backgrounds
-MARKERS = "os^DvPX*"
+NUM_COLOURS = 6
+DASHES = ("none", "6 3", "2 3", "9 3 2 3", "1 4")  # of the first, second, … run with the same colour
+NAME_HEIGHT = 6.0  # % of a plot
 
 
 class Shown(NamedTuple):
@@ -33,32 +31,7 @@ class Shown(NamedTuple):
     number: int
     true: str
     predictions: list[str]  # of the reference and of the run
-    picture: str | None  # a data URL
-
-
-class CurvePlotter(Plotter):
-    """Draws the curves of several runs, in one colour scheme."""
-
-    def curves(self, runs: Sequence[ComparedRun], measure: str) -> bytes:
-        """Validation loss or accuracy by epoch, a line per run; a ring marks the epoch that was tested."""
-        with self.defaults():
-            figure = Figure(figsize=(4.6, 3.6), layout="constrained")
-            axes: Axes = figure.subplots()
-            for i, run in enumerate(runs):
-                if not run.epochs:
-                    continue
-                epochs, values = ([row[column] for row in run.epochs] for column in ("epoch", f"val/{measure}"))
-                colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-                axes.plot(epochs, values, color=colour, marker=marker, markersize=4, label=run.name)
-                best = [pair for pair in zip(epochs, values, strict=True) if pair[0] == run.summary.get("best_epoch")]
-                axes.plot(
-                    *zip(*best, strict=True), "o", color=colour, markersize=10, fillstyle="none"
-                ) if best else None
-            axes.set(xlabel="epoch", ylabel=f"validation {UNIT[measure]}")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.6)
-            axes.legend(frameon=False, ncols=1 + len(runs) // 7)
-            return self.to_png(figure)
+    picture: bytes | None  # a PNG
 
 
 def build_page(comparison: Comparison, images: Tensor | None, command: str) -> str:
@@ -69,8 +42,6 @@ def build_page(comparison: Comparison, images: Tensor | None, command: str) -> s
         images: the test images (N, 28, 28) uint8; None if they are not available.
         command: that makes the page again.
     """
-    notes = [note for run in comparison.runs if (note := run.summary.get("data_note"))]
-    plotters = [CurvePlotter(dark, notes[0] if notes else None) for dark in (False, True)]
     return (
         templates("fmnist_lightning.evaluation")
         .get_template("comparison.html.j2")
@@ -81,11 +52,56 @@ def build_page(comparison: Comparison, images: Tensor | None, command: str) -> s
             macro_f1=macro_f1,
             mean_std=mean_std,
             format_p=format_p,
-            curves={m: [data_url(plotter.curves(comparison.runs, m)) for plotter in plotters] for m in UNIT},
+            charts_of={m: chart for m in ("loss", "accuracy") if (chart := curves(comparison.runs, m))},
             per_class=per_class(comparison.reference, comparison.tested, comparison.class_names),
             pairs=[_pair(comparison, run, images) for run in comparison.tested],
         )
     )
+
+
+def curves(runs: Sequence[ComparedRun], measure: str) -> dict[str, Any] | None:
+    """Validation loss or accuracy by epoch, a line per run, in percent of the plot; None if no run has epochs."""
+    values = {
+        run.name: [(row["epoch"], value) for row in run.epochs if math.isfinite(value := row[f"val/{measure}"])]
+        for run in runs
+    }
+    pairs = [pair for line in values.values() for pair in line]
+    if not pairs:
+        return None
+    x, y = epoch_axis(sorted(epoch for epoch, _ in pairs)), measure_axis([value for _, value in pairs], measure)
+    lines = []
+    for i, run in enumerate(runs):
+        at = {epoch: (x.percent(epoch), round(100 - y.percent(value), 2)) for epoch, value in values[run.name]}
+        if at:
+            style = {"colour": i % NUM_COLOURS, "dashes": DASHES[i // NUM_COLOURS]}
+            best = at.get(run.summary.get("best_epoch", 0))
+            lines.append({"name": run.name, "points": list(at.values()), "best": best, **style})
+    _place_names(lines)
+    course = "; ".join(
+        f"{name}: {line[0][1]:.4f} in epoch {line[0][0]:.0f}, {line[-1][1]:.4f} in epoch {line[-1][0]:.0f}"
+        for name, line in values.items()
+        if line
+    )
+    return {
+        "lines": lines,
+        "x_ticks": [(x.percent(tick), f"{tick:.0f}") for tick in x.ticks],
+        "y_ticks": [(y.percent(tick), f"{tick:.6g}") for tick in y.ticks],
+        "text": f"Validation {measure} by epoch. {course}.",
+    }
+
+
+def _place_names(lines: Sequence[dict[str, Any]]) -> None:
+    """Places each line's name next to its end; the names of lines that end in one epoch do not overlap."""
+    for left in {line["points"][-1][0] for line in lines}:
+        column = [line for line in lines if line["points"][-1][0] == left]
+        column.sort(key=lambda line: line["points"][-1][1])
+        height, top, bottom = min(NAME_HEIGHT, 100 / len(column)), 0.0, 100.0
+        for line in column:
+            line["name_at"] = max(line["points"][-1][1], top)
+            top = line["name_at"] + height
+        for line in reversed(column):
+            line["name_at"] = round(min(line["name_at"], bottom), 2)
+            bottom = line["name_at"] - height
 
 
 def _pair(comparison: Comparison, run: ComparedRun, images: Tensor | None) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _pair(comparison: Comparison, run: ComparedRun, images: Tensor | None) -> di
                 index,
                 names[int(run.labels[index])],
                 [_prediction(each, index, names) for each in (reference, run)],
-                None if images is None else _picture(images[index]),
+                None if images is None else to_png(images[index]),
             )
             for index in only_correct(right, wrong, NUM_SHOWN)
         ]
@@ -108,9 +124,3 @@ def _pair(comparison: Comparison, run: ComparedRun, images: Tensor | None) -> di
 def _prediction(run: ComparedRun, index: int, class_names: Sequence[str]) -> str:
     probability, label = run.probabilities[index].max(dim=0)
     return f"{run.name}: {class_names[int(label)]} {probability:.0%}"
-
-
-def _picture(image: Tensor) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image.numpy()).save(buffer, "PNG", optimize=True)
-    return data_url(buffer.getvalue())

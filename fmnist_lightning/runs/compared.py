@@ -149,4 +149,4 @@ def _leaves(node: Mapping[Any, Any], parent: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{parent}{name}.")
         else:
-            yield f"{parent}{name}", "".join(c if c.isprintable() else "?" for c in to_override(value))
+            yield f"{parent}{name}", to_override(value)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fmnist_lightning.config.compose import compose_config, without_hydra
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.evaluation.comparison import ComparedRun
 from fmnist_lightning.evaluation.origin import Origin
 from fmnist_lightning.evaluation.report import build_report
 from fmnist_lightning.evaluation.scores import score
@@ -71,6 +72,30 @@ def make_report(
     images = torch.randint(256, (len(labels), 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     origin = Origin(config_of(*config), Path(folder), command)
     return build_report(summary | changes, epochs, (labels, logits.softmax(1)), images, NAMES, origin)
+
+
+def compared(
+    name: str, logits: Tensor, labels: Tensor, epochs: Sequence[dict[str, float]] = EPOCHS, **summary: Any
+) -> ComparedRun:
+    """A run of a comparison, with these predictions."""
+    probabilities = logits.softmax(dim=1)
+    accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
+    scores = {"val": {"loss": 0.5, "accuracy": 0.8}, "test": {"accuracy": accuracy}, "best_epoch": 2}
+    return ComparedRun(name, f"outputs/{name}", scores | summary, epochs, labels, probabilities)
+
+
+def compared_runs(num: int) -> list[ComparedRun]:
+    """Runs that are right about two times of three, partly on the same images; B never predicts class 9."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(500) % 10
+    noise = torch.randn(1 + num, 500, 10, generator=generator)
+    noise[:, torch.arange(500), labels] += 1.5
+    noise[2, :, 9] = -18
+    runs = []
+    for i in range(num):
+        epochs = [{**EPOCH, "epoch": 1.0}, {**EPOCH, "epoch": 2.0, "val/loss": 0.45 + i / 1000}]
+        runs.append(compared("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[i], noise[0] + noise[i + 1], labels, epochs))
+    return runs
 
 
 @pytest.fixture

@@ -1,13 +1,9 @@
-import io
-
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
 
-from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.comparison import (
     ComparedRun,
     Comparison,
@@ -15,29 +11,16 @@ from fmnist_lightning.evaluation.comparison import (
     only_correct,
     per_class,
 )
+from fmnist_lightning.evaluation.comparison_page import curves
 from fmnist_lightning.evaluation.comparison_terminal import print_comparison
 from fmnist_lightning.evaluation.paired import mcnemar, paired_difference
-
-NAMES = FashionMNISTData.class_names
-
-
-def compared(name: str, logits: torch.Tensor, labels: torch.Tensor, **summary) -> ComparedRun:
-    probabilities = logits.softmax(dim=1)
-    accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
-    scores = {"val": {"loss": 0.5, "accuracy": 0.8}, "test": {"accuracy": accuracy}}
-    return ComparedRun(name, f"outputs/{name}", scores | summary, [], labels, probabilities)
+from tests.evaluation.conftest import NAMES, compared, compared_runs
 
 
 @pytest.fixture
 def runs() -> list[ComparedRun]:
     """Two runs that are right about two times of three, partly on the same images; B never predicts class 9."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(500) % 10
-    noise = torch.randn(3, 500, 10, generator=generator)
-    noise[:, torch.arange(500), labels] += 1.5
-    second = noise[0] + noise[2]
-    second[:, 9] = -9
-    return [compared("A", noise[0] + noise[1], labels), compared("B", second, labels)]
+    return compared_runs(2)
 
 
 def test_difference_is_that_of_the_images_that_only_one_run_gets_right():
@@ -95,19 +78,18 @@ def test_images_that_only_one_run_gets_right_come_by_the_difference_of_their_pro
     assert only_correct(wrong, right, num=5) == [3]
 
 
-def test_terminal_has_80_columns_and_says_what_the_interval_covers(runs):
+def test_terminal_has_80_columns_and_says_what_the_interval_covers(runs, capsys):
     settings = {"optimizer.lr": ["0.003", "0.0003"], "seed": ["0", "0"]}
-    told = Comparison(runs, runs[0], "the first run", settings, [runs], {"A", "B"}, ["B: a warning"], NAMES)
-    console = Console(file=io.StringIO(), width=80, record=True)
-    print_comparison(told, console)
-    text = console.export_text()
+    told = Comparison(runs, runs[0], "the first run", settings, [runs], {"A", "B"}, ["B: a warning\x1b[2J"], NAMES)
+    print_comparison(told)
+    text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     flat = " ".join(text.split())
     assert "A outputs/A reference: the first run optimizer.lr=0.003 seed=0 B outputs/B optimizer.lr=0.0003" in flat
     assert "not the random seed of training" in flat
     assert "Bonferroni" not in flat
-    assert "(mean ± std, n = 2)" in flat
-    assert "*** B: a warning ***" in flat
+    assert "(mean ± std, n = 2 seeds)" in flat
+    assert "*** B: a warning?[2J ***" in flat
     found = told.differences["B"]
     assert f"B {found.estimate:+.4f} {found.interval[0]:+.4f} to {found.interval[1]:+.4f}" in flat
 
@@ -120,3 +102,17 @@ def test_several_comparisons_are_corrected_for_and_other_images_are_not_tested(r
     assert "2 comparisons: at the 5 % level, a p below 0.05/2 is significant (Bonferroni)." in told.explanations
     alone = Comparison(runs, runs[0], "the first run", {}, [], {"A"}, [], NAMES)
     assert (alone.differences, alone.explanations) == ({}, [])
+
+
+def test_curves_leave_out_non_finite_values_and_their_names_do_not_overlap():
+    runs = compared_runs(8)
+    runs[7].epochs[1]["val/loss"] = float("nan")
+    chart = curves(runs, "loss")
+    ends = [line["points"][-1][0] for line in chart["lines"]]
+    assert ends == [100.0] * 7 + [0.0]
+    names = sorted(line["name_at"] for line in chart["lines"][:7])
+    assert min(np.diff(names)) >= 5.99
+    assert 0 <= names[0] <= names[-1] <= 100
+    assert chart["text"].startswith("Validation loss by epoch. A: 0.5000 in epoch 1, 0.4500 in epoch 2; B: ")
+    assert chart["lines"][0]["best"] == chart["lines"][0]["points"][1]
+    assert curves([compared("A", torch.zeros(10, 10), torch.arange(10), epochs=())], "loss") is None

@@ -115,6 +115,13 @@ def test_run_is_interrupted_and_resumed_with_own_code(outputs, project):
     assert [part["after_epoch"] for part in summary["resumed"]] == [1, 3]
     rates = [row["lr"] for row in Run(project / "run").read_metrics()]
     assert rates == pytest.approx([0.01, 0.01, 0.005, 0.005])
+    assert outputs[0].stdout.startswith("resume=auto: no unfinished run of this configuration, starting a new one\n")
+    checkpoint = Path("run", "checkpoints", "last.ckpt")
+    for answer, epoch in zip(outputs[1:], (1, 3), strict=True):
+        assert "no unfinished run" not in answer.stdout
+        assert f"resuming after epoch {epoch} from {checkpoint}\n" in answer.stdout
+    assert "\nevaluate: " in outputs[2].stdout
+    assert " --config-dir=mycode run=run\n" in outputs[2].stdout
 
 
 def test_own_logger_gets_each_epoch_once_and_the_scores(outputs, project):

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -6,10 +7,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from fmnist_lightning.config.compose import Composer, without_hydra
 from fmnist_lightning.evaluate import evaluate
 from fmnist_lightning.inference import load_run
 from fmnist_lightning.models import ANN
 from fmnist_lightning.runs.files import atomic_write
+from fmnist_lightning.runs.resume import find_unfinished_runs
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 
@@ -163,3 +166,23 @@ def test_write_is_atomic(tmp_path):
     assert path.read_text() == "first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_resume_auto_finds_the_unfinished_run_in_the_default_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Composer() as composer:
+        for overrides in (["model=ann", "seed=1"], ["model=cnn"], ["model=ann"]):
+            cfg = composer.compose(overrides)
+            run = Run(cfg.hydra.run.dir)
+            run.folder.mkdir(parents=True)
+            run.create({"status": "interrupted", "overrides": overrides}, without_hydra(cfg), overrides)
+        (found,) = find_unfinished_runs(composer.compose(["model=ann"]))
+    assert found.folder == run.folder.resolve()
+    assert re.fullmatch(r"ann_lr0\.003_seed0_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", found.folder.name)
+    assert found.folder.parent == tmp_path / "outputs"
+
+
+def test_default_directory_of_a_multirun_names_its_time():
+    with Composer() as composer:
+        folder = composer.compose([]).hydra.sweep.dir
+    assert re.fullmatch(r"outputs/sweep_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}", folder)

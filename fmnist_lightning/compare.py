@@ -2,7 +2,7 @@
 
 python -m fmnist_lightning.compare runs=[DIR,DIR,...] [KEY=VALUE]
 
-runs=[DIR,DIR,...]   run directories, patterns such as runs='outputs/*/*', and
+runs=[DIR,DIR,...]   run directories, patterns such as runs='outputs/ann_*', and
                      directories of several runs such as a sweep's
 reference=NAME       the run that the others are compared with: first, or best,
                      by the metric that chose the best checkpoint

@@ -18,6 +18,7 @@ from fmnist_lightning.runs.run import Run
 
 pytestmark = pytest.mark.slow
 EPOCHS = [1, 2, 3]
+SCORES = {"accuracy": "accuracy", "loss": "loss", "macro_f1": "f1"}
 BROKEN = """
 from lightning.pytorch.loggers.logger import Logger
 class Broken(Logger):
@@ -62,8 +63,8 @@ def resumed(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def scores(resumed: Run) -> dict[str, float]:
     summary = resumed.read_summary()
-    test = summary["test"]
-    return {"test/accuracy": test["accuracy"], "test/loss": test["loss"], "test/macro_f1": test["macro"]["f1"]}
+    scores = summary["test"] | summary["test"]["macro"]
+    return {f"whole_run/test/{name}": scores[key] for name, key in SCORES.items()}
 
 
 def test_csv_has_each_epoch_once_the_scores_and_the_config(resumed, scores):
@@ -73,7 +74,10 @@ def test_csv_has_each_epoch_once_the_scores_and_the_config(resumed, scores):
     assert [int(row["step"]) for row in rows if row["val/loss"]] == EPOCHS
     assert list(losses.values()) == pytest.approx([row["val/loss"] for row in resumed.read_metrics()])
     assert {name: float(rows[-1][name]) for name in scores} == pytest.approx(scores)
-    assert yaml.safe_load((resumed.folder / "csv" / "hparams.yaml").read_text())["optimizer"]["lr"] == 0.003
+    config = yaml.safe_load(resumed.config_file.read_text())
+    for path in ("csv/hparams.yaml", "hparams.yaml"):  # hparams.yaml in the run directory is TensorBoard's
+        assert yaml.safe_load((resumed.folder / path).read_text()) == config
+    assert config["trainer"]["max_epochs"] == 3
 
 
 def test_mlflow_has_one_run_with_each_epoch_once_scores_config_and_report(resumed, scores):
@@ -88,6 +92,7 @@ def test_mlflow_has_one_run_with_each_epoch_once_scores_config_and_report(resume
     assert [loss for _, loss in losses] == pytest.approx([row["val/loss"] for row in resumed.read_metrics()])
     assert {name: latest[name] for name in scores} == pytest.approx(scores)
     assert params["optimizer/lr"] == "0.003"
+    assert "hidden" not in params  # but model/hidden
     artifacts = store.with_suffix(".artifacts") / run_id / "artifacts"
     assert (artifacts / "report" / "report.html").read_bytes() == resumed.report_html.read_bytes()
     assert (artifacts / "config.yaml").exists()
@@ -121,7 +126,7 @@ def test_wandb_has_one_offline_run_with_each_epoch_once_scores_config_and_report
     lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
     records: list[dict[str, Any]] = [json.loads(line) for line in lines]
     assert [record["trainer/global_step"] for record in records if "val/loss" in record] == EPOCHS
-    (final,) = (record for record in records if "test/loss" in record)
+    (final,) = (record for record in records if "whole_run/test/loss" in record)
     assert {name: final[name] for name in scores} == pytest.approx(scores)
     config = {record["config"]: record["value"] for record in records if "config" in record}
     assert config["optimizer"]["lr"] == 0.003

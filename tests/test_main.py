@@ -32,9 +32,9 @@ ARTEFACTS = {
     "metrics.csv",
     "predictions.csv",
     "projector_config.pbtxt",
-    "00000/penultimate_layer/metadata.tsv",
-    "00000/penultimate_layer/sprite.png",
-    "00000/penultimate_layer/tensors.tsv",
+    "projector/features.tsv",
+    "projector/metadata.tsv",
+    "projector/sprite.png",
     "report/accuracy.png",
     "report/classification_report.txt",
     "report/confusion_matrix.png",
@@ -89,10 +89,11 @@ def test_a_run_is_a_folder_with_all_that_others_rely_on(command, tiny_overrides)
 
     shown = EventAccumulator(str(run.folder)).Reload()
     tags = shown.Tags()
-    assert {"train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr", "test/accuracy"} <= set(tags["scalars"])
+    scalars = {"train/loss", "val/loss", "train/accuracy", "val/accuracy", "train/lr", "whole_run/test/accuracy"}
+    assert scalars <= set(tags["scalars"])
     assert [event.step for event in shown.Scalars("val/loss")] == [1, 2]
-    assert set(tags["images"]) == {"test/confusion_matrix", "test/mistakes"}
-    assert {"config/text_summary", "report/text_summary", "test/Shirt", "test/Bag"} <= set(tags["tensors"])
+    assert set(tags["images"]) == {"whole_run/confusion_matrix", "whole_run/mistakes"}
+    assert {"config/text_summary", "report/text_summary", "precision_recall/Shirt"} <= set(tags["tensors"])
     assert tags["graph"]
 
     # evaluation again agrees, and touches nothing
@@ -190,6 +191,8 @@ def test_runs_that_start_in_the_same_second_get_two_folders(command, tiny_overri
     assert [process.returncode for process in pair] == [0, 0]
     folders = {output.strip().splitlines()[-1] for output in outputs}
     assert len(folders) == 2
+    for folder in folders:
+        assert re.search(r"/outputs/ann_lr0\.003_seed0_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-\d{6}$", folder)
 
 
 def interrupted(arguments: list[str], cwd: Path, when: Callable[[], bool]) -> tuple[int, str, str]:

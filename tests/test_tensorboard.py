@@ -10,24 +10,33 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.evaluation import hparams
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.sweep_folder import varied_keys
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 RUNS = ["0_ann_lr0.003_seed0", "1_cnn_lr0.003_seed0", "2_ann_lr1e+30_seed0", "3_cnn_lr1e+30_seed0"]
 SCORED = RUNS[:2]
+CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 METRICS = [
-    "best/monitored",
-    "best/val_loss",
-    "best/val_accuracy",
-    "test/accuracy",
-    "test/macro_f1",
-    "epochs",
-    "fit_seconds",
+    "whole_run/best/monitored",
+    "whole_run/best/val_loss",
+    "whole_run/best/val_accuracy",
+    "whole_run/test/accuracy",
+    "whole_run/test/macro_f1",
+    "whole_run/test/loss",
+    "whole_run/epochs",
+    "whole_run/fit_seconds",
 ]
 
 
@@ -80,8 +89,10 @@ def test_each_folder_is_one_run_with_a_readable_name(address):
 def test_the_hparams_table_has_a_row_for_each_run_with_all_columns(address):
     table = ask(address, "plugin/hparams/experiment", {"experimentName": ""})
     types = {column["name"]: column["type"] for column in table["hparamInfos"]}
-    assert types["model"] == types["layers"] == types["batch_norm"] == "DATA_TYPE_STRING"
-    assert types["lr"] == types["seed"] == types["dropout"] == types["batch_size"] == "DATA_TYPE_FLOAT64"
+    assert list(types)[:3] == ["model", "optimizer.lr", "seed"]  # TensorBoard shows the first five
+    assert types["model"] == types["layers"] == types["model.batch_norm"] == "DATA_TYPE_STRING"
+    for number in ("optimizer.lr", "seed", "model.dropout", "data.batch_size"):
+        assert types[number] == "DATA_TYPE_FLOAT64"
     assert [metric["name"]["tag"] for metric in table["metricInfos"]] == METRICS
     question = {
         "experimentName": "",
@@ -103,6 +114,17 @@ def test_the_hparams_table_has_a_row_for_each_run_with_all_columns(address):
         assert [value["name"]["tag"] for value in groups[name]["metricValues"]] == METRICS
 
 
+def test_columns_include_the_keys_that_vary_in_a_sweep(sweep, composed):
+    assert varied_keys(sweep) == ["optimizer.lr", "model"]
+    assert varied_keys(sweep / RUNS[0]) == []
+    cfg, summary = composed("model=ann"), {"model": "ann", "data": "synthetic", "precision": "32-true"}
+    columns = hparams.columns(cfg, summary)
+    keys = ["seed", "model.hidden", "optimizer.fused", "optimizer.eps", "trainer", "trainer.gradient_clip_val"]
+    added = hparams.columns(cfg, summary, keys)
+    assert list(added)[: len(columns)] == list(columns)
+    assert added == columns | {"model.hidden": "[128, 64]", "optimizer.fused": "true", "optimizer.eps": 1e-8}
+
+
 def test_the_hparams_metrics_are_those_of_the_summary(address, sweep):
     for name in SCORED:
         summary = Run(sweep / name).read_summary()
@@ -112,24 +134,34 @@ def test_the_hparams_metrics_are_those_of_the_summary(address, sweep):
             "best/val_accuracy": summary["val"]["accuracy"],
             "test/accuracy": summary["test"]["accuracy"],
             "test/macro_f1": summary["test"]["macro"]["f1"],
+            "test/loss": summary["test"]["loss"],
             "epochs": summary["epochs"],
         }
         for tag, value in values.items():
-            ((_, step, shown),) = ask(address, f"plugin/scalars/scalars?run={name}&tag={tag}")
+            ((_, step, shown),) = ask(address, f"plugin/scalars/scalars?run={name}&tag=whole_run/{tag}")
             assert shown == pytest.approx(value, abs=1e-5)
             assert step == summary["best_epoch"]
+
+
+def test_training_and_validation_are_the_first_groups_of_tags(address):
+    """The two that TensorBoard expands; it sorts scalars, images and histograms together."""
+    for name in SCORED:
+        tags = [
+            tag for plugin in ("scalars", "images", "histograms") for tag in ask(address, f"plugin/{plugin}/tags")[name]
+        ]
+        assert sorted({tag.partition("/")[0] for tag in tags}) == ["train", "val", "weights", "whole_run"]
 
 
 def test_scalars_go_by_epoch_each_once_and_equal_metrics_csv(address, sweep):
     tags = ask(address, "plugin/scalars/tags")
     for name in SCORED:
-        assert "hp_metric" not in tags[name]
-        assert {"gradient_norm", "lr"} <= set(tags[name])
+        assert set(tags[name]) == {*METRICS, "train/gradient_norm", "train/lr", *CURVES}
         rows = Run(sweep / name).read_metrics()
-        for tag in ("train/loss", "val/loss", "train/accuracy", "val/accuracy", "lr"):
+        for tag in (*CURVES, "train/lr"):
             shown = ask(address, f"plugin/scalars/scalars?run={name}&tag={tag}")
             assert [step for _, step, _ in shown] == [1, 2]
-            assert [value for *_, value in shown] == pytest.approx([row[tag] for row in rows], rel=1e-5)
+            column = "lr" if tag == "train/lr" else tag
+            assert [value for *_, value in shown] == pytest.approx([row[column] for row in rows], rel=1e-5)
 
 
 def test_training_and_validation_share_a_chart(address):
@@ -142,25 +174,63 @@ def test_training_and_validation_share_a_chart(address):
 
 def test_pictures_curves_texts_graph_and_histograms_are_there(address):
     for plugin, tags in {
-        "images": {"test/confusion_matrix", "test/mistakes"},
+        "images": {"whole_run/confusion_matrix", "whole_run/mistakes"},
         "text": {"config/text_summary", "report/text_summary", "provenance/text_summary"},
-        "histograms": {"network.1.weight"},
+        "histograms": {"weights/network.1.weight"},
     }.items():
         known = ask(address, f"plugin/{plugin}/tags")
         assert tags <= set(known[SCORED[0]]), plugin
-    curves = ask(address, "plugin/pr_curves/tags")
-    assert all(len(curves[name]) == 10 for name in SCORED)
     assert set(SCORED) <= set(ask(address, "plugin/graphs/info"))
 
 
-def test_the_projector_has_the_features_with_classes_and_pictures(address, sweep):
+def test_precision_recall_curves_are_of_each_class_and_their_macro_average(address):
+    for name in SCORED:
+        (macro, *classes) = sorted(ask(address, "plugin/pr_curves/tags")[name])
+        assert macro == "precision_recall/All classes (macro average)"
+        assert classes == sorted(f"precision_recall/{name}" for name in FashionMNISTData.class_names)
+        curves = [
+            ask(address, f"plugin/pr_curves/pr_curves?run={name}&tag={quote(tag)}")[name][0]
+            for tag in (macro, *classes)
+        ]
+        for measure in ("recall", "precision"):  # at threshold 0, where everything is predicted as every class
+            first = [curve[measure][0] for curve in curves]
+            assert first[0] == pytest.approx(np.mean(first[1:]))
+        assert curves[0]["true_positives"][0] == 100
+
+
+def test_the_config_is_stored_resolved_and_whole(address, sweep):
+    for name in SCORED:
+        ((_, _, text),) = [
+            (event["wall_time"], event["step"], event["text"])
+            for event in ask(address, f"plugin/text/text?run={name}&tag=config/text_summary")
+        ]
+        assert "lr: 0.003" in text
+        assert "${" not in text
+        config = yaml.safe_load((sweep / name / ".hydra" / "config.yaml").read_text())
+        assert yaml.safe_load((sweep / name / "hparams.yaml").read_text()) == config
+
+
+def test_the_projector_has_the_features_with_classes_result_and_pictures(address, sweep):
     for name, width in zip(SCORED, (64, 128), strict=True):
         info = ask(address, f"plugin/projector/info?run={name}")
         (embedding,) = info["embeddings"]
+        assert embedding["tensorName"] == "test images (last hidden layer)"
         assert embedding["tensorShape"] == [100, width]
         assert embedding["sprite"]["singleImageDim"] == [28, 28]
-        metadata = (sweep / name / embedding["metadataPath"]).read_text().split("\n")
-        assert {"Sandal", "Ankle boot"} <= set(metadata)
+        header, *lines = (sweep / name / embedding["metadataPath"]).read_text().splitlines()
+        assert header.split("\t") == ["true class", "predicted class", "result", "index"]
+        rows = [line.split("\t") for line in lines]
+        labels, probabilities = Run(sweep / name).read_predictions()
+        names = FashionMNISTData.class_names
+        assert [row[0] for row in rows] == [names[label] for label in labels]
+        assert [row[1] for row in rows] == [names[label] for label in probabilities.argmax(1)]
+        sprite = np.asarray(Image.open(sweep / name / embedding["sprite"]["imagePath"]))
+        assert sprite.shape == (280, 280, 4)
+        for index, (true, predicted, result, _) in enumerate(rows):
+            assert result == ("correct" if true == predicted else "incorrect")
+            row, column = divmod(index, 10)
+            tile = sprite[28 * row : 28 * (row + 1), 28 * column : 28 * (column + 1)]
+            assert (tile[0, :, :] == (209, 36, 47, 255)).all() == (result == "incorrect")  # the frame
 
 
 def test_event_files_stay_small(sweep):
@@ -197,10 +267,18 @@ def test_the_hparams_table_shows_both_models(address, look):
     look.goto(f"{address}/#hparams")
     look.get_by_text("TABLE VIEW").wait_for(timeout=60_000)
     table = look.locator("tf-hparams-table-view")
-    for column in ("model", "lr"):  # TensorBoard shows the first five by name until asked for others
-        look.locator("tf-hparams-query-pane").get_by_role("checkbox", name=column, exact=True).click()
-    for shown in ("ann", "cnn", "model", "lr", "dropout", "best/val_loss", *RUNS):
+    for shown in ("ann", "cnn", "model", "optimizer.lr", "seed", "best/val_loss", *RUNS):
         table.get_by_text(shown, exact=True).first.wait_for(timeout=30_000)
+
+
+@pytest.mark.browser
+def test_training_and_validation_are_expanded_and_the_rest_is_collapsed(address, look):
+    look.goto(f"{address}/#timeseries")
+    look.locator("card-view").first.wait_for(timeout=60_000)
+    groups = look.locator("metrics-card-groups metrics-card-group-toolbar, metrics-card-groups .group-title-wrapper")
+    groups.get_by_text("whole_run").first.wait_for(timeout=30_000)
+    titles = look.locator("card-view").evaluate_all("cards => cards.map(card => card.innerText.split('\\n')[0])")
+    assert {title.partition("/")[0] for title in titles} == {"train", "val"}
 
 
 @pytest.mark.browser

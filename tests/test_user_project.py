@@ -128,7 +128,7 @@ def test_own_logger_gets_each_epoch_once_and_the_scores(outputs, project):
     steps = [line.split() for line in (project / "lines.txt").read_text().splitlines()]
     assert [line[1] for line in steps if "val/loss" in line] == ["1", "2", "3", "4"]
     assert [line[1] for line in steps if line[0] == "hyperparameters"] == ["my_models.OneLayer"] * 3
-    assert "test/accuracy" in steps[-1]
+    assert "whole_run/test/accuracy" in steps[-1]
     with (project / "run" / "csv" / "metrics.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file) if row["val/loss"]] == ["1", "2", "3", "4"]
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a directory without a run is rejected before torch is impor
     from torch import Tensor
 
 SUMMARY = "summary.json"
+TENSORBOARD_FILES = ("projector_config.pbtxt", "hparams.yaml")
 
 
 class Run:
@@ -102,10 +103,10 @@ class Run:
         """
         self.write_summary(summary)
         atomic_write(self.config_file, OmegaConf.to_yaml(config, resolve=True))
-        for path in (*self.folder.glob("events.out.tfevents.*"), *self.folder.glob("projector_config.pbtxt")):
-            path.unlink()
+        for path in (*self.folder.glob("events.out.tfevents.*"), *map(self.folder.joinpath, TENSORBOARD_FILES)):
+            path.unlink(missing_ok=True)
         offline = {path for path in self.folder.glob("wandb/offline-run-*") if not any(path.glob("*.synced"))}
-        for folder in (*self.folder.glob("[0-9]" * 5), *offline):
+        for folder in (*self.folder.glob("[0-9]" * 5), *offline):  # 00000: the projector's, before version 0.2
             shutil.rmtree(folder)
 
     def read_config(self, config_dirs: Sequence[Path] = ()) -> DictConfig:
@@ -150,6 +151,10 @@ class Run:
 
     def write_report(self, files: Mapping[str, str | bytes]) -> None:
         """Writes the report's files, by name."""
-        self.report.mkdir(exist_ok=True)
-        for name, content in files.items():
-            atomic_write(self.report / name, content)
+        self.write_files({f"{self.report.name}/{name}": content for name, content in files.items()})
+
+    def write_files(self, files: Mapping[str, str | bytes]) -> None:
+        """Writes files, by path in the directory."""
+        for path, content in files.items():
+            (self.folder / path).parent.mkdir(exist_ok=True)
+            atomic_write(self.folder / path, content)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.launch import Launch
@@ -29,16 +30,27 @@ def check_sweep(launch: Launch) -> None:
 
 def _is_sweep_of(multirun_yaml: Path, launch: Launch) -> bool:
     """Whether the stored sweep has the same overrides, typed and in config files."""
-    try:
-        stored = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]
-        before = stored["overrides"]["task"], stored.get("sweeper", {}).get("params") or {}
-    except (yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError):
-        return False
     # in the same order, which numbers the jobs
     typed = [override for override in launch.overrides if not _is_hydra_override(override)]
     params = OmegaConf.to_container(launch.cfg.hydra.sweeper.params or OmegaConf.create({}))
     assert isinstance(params, dict)
-    return bool((before[0], list(before[1].items())) == (typed, list(params.items())))
+    return _read_multirun(multirun_yaml) == (typed, list(params.items()))
+
+
+def _read_multirun(multirun_yaml: Path) -> tuple[list[str], list[tuple[str, str]]] | None:
+    """The overrides that Hydra stored of a multirun, typed and of config files; None if they cannot be read."""
+    try:
+        stored = yaml.safe_load(multirun_yaml.read_bytes())["hydra"]
+        return stored["overrides"]["task"], list((stored.get("sweeper", {}).get("params") or {}).items())
+    except (OSError, yaml.YAMLError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def varied_keys(folder: str | Path) -> list[str]:
+    """The keys and config groups to which the multirun in a directory gives several values."""
+    typed, params = _read_multirun(Path(folder, "multirun.yaml")) or ([], [])
+    overrides = OverridesParser.create().parse_overrides([*typed, *(f"{key}={value}" for key, value in params)])
+    return [override.key_or_group for override in overrides if override.is_sweep_override()]
 
 
 def _is_hydra_override(typed: str) -> bool:

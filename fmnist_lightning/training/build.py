@@ -36,6 +36,7 @@ def build_model(cfg: DictConfig) -> Classifier:
     optimizer = instantiate(cfg.optimizer, _convert_="all")
     scheduler = instantiate(cfg.scheduler, _convert_="all") or None
     model: Classifier = instantiate(cfg.model, optimizer=optimizer, scheduler=scheduler, _convert_="all")
+    model._log_hyperparams = False  # the loggers receive the whole configuration, which includes them
     return model
 
 

@@ -82,14 +82,14 @@ class EpochMetrics(Callback):
             if self.histograms and isinstance(logger, TensorBoardLogger):
                 for name, weights in pl_module.named_parameters():
                     if weights.isfinite().all():  # torch raises an error for a histogram without finite values
-                        logger.experiment.add_histogram(name, weights, epoch)
+                        logger.experiment.add_histogram(f"weights/{name}", weights, epoch)
 
     def _loggers(self, trainer: pl.Trainer) -> list[Logger]:
         return trainer.loggers if trainer.is_global_zero else []
 
     def _log(self, trainer: pl.Trainer, row: dict[str, float], gradient_norm: float | None) -> None:
-        values = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-        more = {} if gradient_norm is None else {"gradient_norm": gradient_norm}
+        values = {name: value for name, value in row.items() if "/" in name} | {"train/lr": row["lr"]}
+        more = {} if gradient_norm is None else {"train/gradient_norm": gradient_norm}
         for logger, first in zip(self._loggers(trainer), self.first_epochs, strict=True):
             if row["epoch"] >= first:
                 logger.log_metrics(values | more, step=int(row["epoch"]))

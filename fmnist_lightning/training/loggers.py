@@ -1,6 +1,7 @@
 """What the loggers of a run receive: hyperparameters, a row of metrics per epoch, test scores, the report.
 
-What only TensorBoard receives (images, curves, the projector) is in evaluation/tensorboard.py.
+The names are the same in each, and the step is the epoch, counted from 1. What only TensorBoard receives (images,
+precision-recall curves, the projector) is in evaluation/tensorboard.py.
 """
 
 import sys
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from fmnist_lightning.config.errors import format_error
+from fmnist_lightning.evaluation.run_values import run_values
 from fmnist_lightning.runs.run import Run
 
 _FAILED = "failed_with"  # attribute of a logger: the error, once it has failed
@@ -37,6 +39,8 @@ def start_loggers(
     """
     ids = {}
     for logger, name in zip(loggers, names, strict=False):
+        if isinstance(logger, TensorBoardLogger):
+            logger.hparams = dict(config)  # which it writes to hparams.yaml
         if isinstance(logger, TensorBoardLogger | DummyLogger):
             continue
         try:
@@ -85,7 +89,7 @@ def first_epoch(logger: Logger, num_epochs: int, run: Run) -> int:
         return 1  # their files are rewritten
     with suppress(Exception):  # the server is down, which _guard reports
         if isinstance(logger, MLFlowLogger):
-            history = logger.experiment.get_metric_history(logger.run_id, "lr")
+            history = logger.experiment.get_metric_history(logger.run_id, "val/loss")
             return 1 + max((metric.step for metric in history), default=0)
         if isinstance(logger, WandbLogger) and not any(run.folder.glob("wandb/*/*.synced")):
             return 1 + int(logger.experiment.summary.get("trainer/global_step") or 0)
@@ -94,11 +98,7 @@ def first_epoch(logger: Logger, num_epochs: int, run: Run) -> int:
 
 def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
     """Logs the scores of the best epoch and, where a logger takes files, configuration and report."""
-    val, test = summary["val"], summary["test"]
-    scores = {"best/val_loss": val["loss"], "best/val_accuracy": val["accuracy"], "test/loss": test["loss"]}
-    scores |= {"test/accuracy": test["accuracy"], "test/macro_f1": test["macro"]["f1"]}
-    scores["best/monitored"] = summary["monitored"]["value"]
-    logger.log_metrics(scores, step=summary["best_epoch"])
+    logger.log_metrics(run_values(summary), step=summary["best_epoch"])
     logger.save()
     if getattr(logger, _FAILED, []):
         return

@@ -5,6 +5,8 @@ What draws is imported when there is something to draw: training starts sooner a
 
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,6 +15,7 @@ from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.runs.command import repeat_command
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.sweep_folder import varied_keys
 from fmnist_lightning.training.loggers import log_report, start_loggers
 from fmnist_lightning.training.prepare import PreparedRun
 from fmnist_lightning.training.quiet import quiet
@@ -27,12 +30,19 @@ def begin_logging(prepared: PreparedRun, cfg: DictConfig, summary: dict[str, Any
     """
     for logger in prepared.trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            from fmnist_lightning.evaluation import tensorboard
+            from fmnist_lightning.evaluation import hparams
 
-            tensorboard.begin_run(logger.experiment, tensorboard.settings(cfg, summary))
+            hparams.begin_run(logger.experiment, cfg, summary, _varied_keys())
     settings: Any = OmegaConf.to_container(without_hydra(cfg), resolve=True)
     with quiet():
         return start_loggers(prepared.trainer.loggers, list(cfg.logger), settings, resume)
+
+
+def _varied_keys() -> list[str]:
+    """The keys that vary in the multirun of which this run is a job."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return []
+    return varied_keys(HydraConfig.get().sweep.dir)
 
 
 def report_run(
@@ -79,11 +89,19 @@ def _report(
             log_report(logger, summary, run)
             continue
         from fmnist_lightning.evaluation import tensorboard
+        from fmnist_lightning.evaluation.projector import NUM_IMAGES, projector_files
 
-        text, names, writer = run.config_file.read_text(encoding="utf-8"), data.class_names, logger.experiment
-        tensorboard.end_run(writer, summary, predictions, files, text, names)
+        images, writer, names = data.images["test"], logger.experiment, data.class_names
+        text = run.config_file.read_text(encoding="utf-8")
+        texts = {"config": text, "report": str(files["classification_report.txt"])}
+        tensorboard.end_run(writer, summary, predictions, images, texts, names)
         signals.raise_if_signalled()
-        images, labels = (of["test"][: tensorboard.NUM_FEATURES] for of in (data.images, data.labels))
         model = predictor.model.cpu()
-        tensorboard.show_network(writer, model.normalize, model.network, images, labels, names)
+        inputs = model.normalize(images[:NUM_IMAGES])
+        tensorboard.add_graph(writer, model.network, inputs)
+        features = tensorboard.last_features(model.network, inputs)
+        if features is not None:
+            labels, probabilities = (values[:NUM_IMAGES] for values in predictions)
+            predicted = probabilities.argmax(dim=1)
+            run.write_files(projector_files(features, images[:NUM_IMAGES], labels, predicted, names))
         logger.finalize("success")

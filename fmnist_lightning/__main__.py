@@ -18,6 +18,7 @@ from fmnist_lightning.config.processes import ignore_foreign_ranks, worker_overr
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.folders import check_folder
 from fmnist_lightning.runs.resume import resume_overrides
+from fmnist_lightning.runs.sweep_text import JobLines
 from fmnist_lightning.training.job import Jobs, finish_sweep
 
 
@@ -44,11 +45,14 @@ def start(argv: list[str]) -> int:
         # Lightning starts the other processes of a run from sys.argv, and they have to use the same directory
         flags = [argument for argument in argv if argument not in arguments.overrides]
         sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
+        if launch.multirun and not arguments.cfg:
+            jobs.lines = JobLines(launch)
+            print(*jobs.lines.heading(), sep="\n", flush=True)
         try:
             run_jobs()
         finally:
-            if launch.multirun and not arguments.cfg:
-                num_unfinished = finish_sweep(launch.sweep_dir, launch.config_options(arguments.multirun))
+            if jobs.lines:
+                num_unfinished = finish_sweep(launch.sweep_dir, jobs.lines, launch.config_options(arguments.multirun))
     return int(jobs.failed or num_unfinished > 0)
 
 

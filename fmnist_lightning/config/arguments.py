@@ -99,7 +99,7 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
             if word.startswith("-") and not equals:  # --run DIR
                 text = next(words, "VALUE")
             near = [name] if name in fields else difflib.get_close_matches(name, fields, n=1)
-            if not near and not equals and not word.startswith("-"):  # DIR
+            if not equals and not word.startswith("-"):  # DIR
                 near, text = [each for each in fields if fields[each].default is dataclasses.MISSING], word
             hint = f"; did you mean {near[0]}={text}?" if near else "."
             raise ValueError(f"{word}: no such argument{hint} Allowed are {_usage(fields)}")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Row = Mapping[str, Any]
+from fmnist_lightning.runs.settings import Row, Setting, settings_of
+
 NAMES = {"val": "validation", "train": "training"}
 
 
@@ -37,15 +38,36 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def best(rows: Sequence[Row]) -> Row | None:
-    """The completed job with the best monitored value; None if jobs cannot be compared.
+def ranked_settings(rows: Sequence[Row]) -> list[Setting]:
+    """The settings of a sweep that varies the seed, best mean first; those with fewer completed jobs after the others.
 
     Args:
         rows: as `ranked` returns them.
     """
+
+    def key(setting: Setting) -> tuple[int, float]:
+        mean, _ = setting.mean_std("value") or (0.0, None)
+        maximized = bool(setting.completed) and setting.completed[0]["mode"] == "max"
+        return -len(setting.completed), -mean if maximized else mean
+
+    return sorted(settings_of(rows), key=key)
+
+
+def best(rows: Sequence[Row]) -> Row | None:
+    """The completed job with the best monitored value, in the best setting if the seed varies.
+
+    Args:
+        rows: as `ranked` returns them.
+
+    Returns:
+        None if jobs cannot be compared.
+    """
     compared = _compared(rows)
-    completed = [row for row in compared if row["status"] == "completed"]
-    return completed[0] if completed and _is_one_group(compared) else None
+    if not _is_one_group(compared):
+        return None
+    settings = ranked_settings(rows)
+    completed = settings[0].completed if settings else [row for row in compared if row["status"] == "completed"]
+    return completed[0] if completed else None
 
 
 def order(rows: Sequence[Row]) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
-from rich.console import Console
 
 from fmnist_lightning.runs.files import atomic_write
-from fmnist_lightning.runs.ranking import Row, best, order, rank_of, ranked, warnings_of
+from fmnist_lightning.runs.ranking import best, order, rank_of, ranked, warnings_of
 from fmnist_lightning.runs.run import SUMMARY, Run
-from fmnist_lightning.runs.sweep_table import overridden_keys, swept_keys, to_csv, to_markdown, to_terminal
+from fmnist_lightning.runs.settings import Row, settings_of, swept_keys
+from fmnist_lightning.runs.sweep_table import to_csv, to_markdown
+from fmnist_lightning.runs.sweep_text import final_table
 
 # draws rows, swept keys and warnings as a PNG; None if there is nothing to draw
 Draw = Callable[[Sequence[Row], Sequence[str], Sequence[str]], bytes | None]
@@ -44,11 +45,13 @@ class Sweep:
             if png := draw(rows, swept_keys(rows), warnings_of(rows)):
                 atomic_write(self.folder / "sweep.png", png)
 
-    def show(self, options: Sequence[str] = ()) -> int:
-        """Prints the table and the command that repeats the best run.
+    def show(self, options: Sequence[str] = (), num_jobs: int = 0, errors: bool = True) -> int:
+        """Prints the table, and the command that repeats the best run.
 
         Args:
             options: that a run of the same config files needs, such as --config-dir.
+            num_jobs: of the sweep, also those that have not started.
+            errors: whether to print those of the jobs.
 
         Returns:
             The number of jobs that were not completed.
@@ -56,19 +59,23 @@ class Sweep:
         rows = self.rows()
         if not rows:
             return 0  # no job has started
-        keys = swept_keys(rows) or overridden_keys(rows)
-        console = Console(highlight=False)
-        console.width = max(console.width, 100 + 12 * len(keys))
-        console.print(to_terminal(rows, keys))
-        for row in rows:
+        print("", *final_table(rows), sep="\n")
+        for row in rows if errors else ():
             if row["error"]:
-                console.print(f"job {row['job']} {row['status']}: {row['error']}", soft_wrap=True, markup=False)
+                print(f"job {row['job']} {row['status']}: {row['error']}")
         for warning in warnings_of(rows):
             print(f"*** {warning} ***")
         if best_row := best(rows):
-            print(f"best by {order(rows)}: python -m fmnist_lightning {shlex.join([*options, *best_row['typed']])}")
+            by = f"{'mean ' * bool(settings_of(rows))}{order(rows)}"
+            print(f"best by {by}: python -m fmnist_lightning {shlex.join([*options, *best_row['typed']])}")
+            print(f"best run: {best_row['folder']}")
+        num_completed = sum(row["status"] in ("completed", "partial") for row in rows)
+        num_jobs = max(num_jobs, len(rows))
+        if num_completed < num_jobs:
+            again = f"the same command with hydra.sweep.dir={self.folder} continues the sweep"
+            print(f"{num_completed} of {num_jobs} jobs are completed; {again}")
         print(f"sweep: {self.folder}", flush=True)
-        return sum(row["status"] not in ("completed", "partial") for row in rows)
+        return num_jobs - num_completed
 
 
 def _row(folder: Path, sweep: Path) -> Row:
@@ -93,5 +100,6 @@ def _row(folder: Path, sweep: Path) -> Row:
         "epochs": summary.get("epochs"),
         "seconds": summary.get("fit_seconds"),
         "folder": str(folder),
+        "written": run.summary_json.stat().st_mtime if run.summary_json.exists() else 0.0,
         "error": str(summary.get("error", "")),
     }

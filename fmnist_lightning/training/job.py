@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -25,6 +25,7 @@ from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep
 from fmnist_lightning.runs.sweep_folder import is_completed_job
+from fmnist_lightning.runs.sweep_text import JobLines
 from fmnist_lightning.runs.training_length import explain_end
 from fmnist_lightning.training.hardware import trim_heap
 from fmnist_lightning.training.outcome import print_outcome
@@ -34,51 +35,71 @@ log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The jobs of one command, and whether one of them failed."""
+    """The jobs of one command, and whether one of them failed.
 
-    def __init__(self) -> None:
+    Args:
+        lines: prints the jobs of a sweep; None for a single run.
+    """
+
+    def __init__(self, lines: JobLines | None = None) -> None:
+        self.lines = lines
         self.failed = False
 
     def run(self, cfg: DictConfig) -> None:
         """Hydra's task function: trains one run and prints its outcome, or the error; the log has the traceback."""
         tolerate_streams()  # a launcher's process has its own
         settings = HydraConfig.get()
-        run = Run(settings.runtime.output_dir)
-        sweep = Sweep(settings.sweep.dir) if settings.mode == RunMode.MULTIRUN else None
+        run, summary, message = Run(settings.runtime.output_dir), {}, ""
         try:
             summary = _train(cfg, run, settings)
         except KeyboardInterrupt:  # before the run handles signals
-            _exit(run, "interrupted", EXIT_SIGINT)
+            self._exit(run, "interrupted", EXIT_SIGINT)
         except Interrupted as interruption:
-            _exit(run, f"{interruption}; resume it with resume={relative_path(run.folder)}", interruption.status)
+            advice = f"; resume it with resume={relative_path(run.folder)}"
+            self._exit(run, str(interruption), interruption.status, advice)
         except Exception as error:
             if run.summary_json.exists():
                 log.info("the run failed", exc_info=error)  # to the log file; the console shows warnings and above
             if full_traceback():
                 raise
-            self.failed = True
-            print(f"error: {format_error(error)}", file=sys.stderr)
-            if is_rank_zero():
-                print(f"run: {run.folder}", flush=True)
-            return
+            message = format_error(error)
         finally:
-            if sweep:
+            if self.lines:
                 with suppress(OSError):  # reported at the end of the sweep, if it persists
-                    sweep.update(_draw)
+                    Sweep(settings.sweep.dir).update(_draw)
                 gc.collect()  # a run's objects form reference cycles, which Python collects too rarely
                 trim_heap()
-        if summary:
+        self.failed |= bool(message) or summary.get("status") == "failed"
+        if self.lines:
+            self._print_line(self.lines, run, settings, summary, message)
+        elif message:
+            print(f"error: {message}", file=sys.stderr)
+            if is_rank_zero():
+                print(f"run: {run.folder}", flush=True)
+        elif summary:
             config_dirs = user_config_dirs(settings)[:1]
             print_outcome(summary, run.folder, [f"--config-dir={relative_path(folder)}" for folder in config_dirs])
-            if summary["status"] == "interrupted":  # a sweep ends here too
-                sys.exit(EXIT_SIGINT)
-            self.failed |= summary["status"] == "failed"
+        if summary.get("status") == "interrupted":  # a sweep ends here too
+            sys.exit(EXIT_SIGINT)
 
+    def _exit(self, run: Run, message: str, status: int, advice: str = "") -> NoReturn:
+        if self.lines:  # how to resume a sweep is printed at its end
+            print(message, flush=True)
+        elif is_rank_zero():
+            print(f"{message}{advice}\nrun: {run.folder}", flush=True)
+        sys.exit(status)
 
-def _exit(run: Run, message: str, status: int) -> None:
-    if is_rank_zero():
-        print(f"{message}\nrun: {run.folder}", flush=True)
-    sys.exit(status)
+    def _print_line(self, lines: JobLines, run: Run, settings: Any, summary: dict[str, Any], message: str) -> None:
+        """Prints the line of a sweep's job, to stderr if it failed."""
+        rows = Sweep(settings.sweep.dir).rows()
+        overrides = dict(typed.split("=", 1) for typed in settings.overrides.task if "=" in typed)
+        row: dict[str, Any] = {"overrides": overrides, "value": None, "status": summary.get("status"), "error": ""}
+        row |= next((each for each in rows if Path(each["folder"]).resolve() == run.folder.resolve()), {})
+        if message:  # which the summary may lack, for example if another process writes it
+            row |= {"status": "failed", "error": message}
+        sys.stdout.flush()
+        text = lines.line(settings.job.num, row, rows, reused=not summary and not message)
+        print(text, file=sys.stderr if row["status"] == "failed" else sys.stdout, flush=True)
 
 
 def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
@@ -103,7 +124,6 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
                 return {}
         elif settings.mode == RunMode.MULTIRUN and run.summary_json.exists():
             if is_completed_job(run, cfg, config_dirs):
-                print(f"job {settings.job.num} is already completed")
                 return {}
             resume = True
             if run.read_status() != "damaged":
@@ -120,11 +140,12 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
         return train(cfg, run.folder, overrides, resume)
 
 
-def finish_sweep(folder: str, options: Sequence[str]) -> int:
+def finish_sweep(folder: str, lines: JobLines, options: Sequence[str]) -> int:
     """Prints how a sweep ended.
 
     Args:
         folder: of the sweep.
+        lines: that its jobs printed.
         options: with which its best run can be repeated, such as --config-dir.
 
     Returns:
@@ -138,7 +159,7 @@ def finish_sweep(folder: str, options: Sequence[str]) -> int:
     except OSError as error:
         print(f"error: {format_error(error)}", file=sys.stderr)
         unwritten = 1
-    return sweep.show(options) or unwritten
+    return sweep.show(options, lines.num_jobs, errors=lines.has_own_output) or unwritten
 
 
 def _draw(rows: Any, keys: Any, warnings: Any) -> bytes | None:

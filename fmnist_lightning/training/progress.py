@@ -1,6 +1,5 @@
 """What is printed of training: a header, a progress bar on a terminal, a line for each epoch, why training ended."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +23,7 @@ from fmnist_lightning.models import Classifier
 from fmnist_lightning.training.batch_counts import batches_before_training, completed_batches, total_batches
 from fmnist_lightning.training.callbacks import EpochMetrics, best_checkpoint, epoch_means
 from fmnist_lightning.training.header import header
-from fmnist_lightning.training.stages import clear_stage, in_sweep
+from fmnist_lightning.training.stages import clear_stage, draws_on_terminal, in_sweep
 from fmnist_lightning.training.stop_reason import interruption, stop_reason
 
 TITLES = "  epoch  train loss  train accuracy   val loss  val accuracy    seconds"
@@ -60,7 +59,7 @@ class EpochProgress(Callback):
             console=Console(highlight=False),
             transient=True,
             refresh_per_second=4,
-            disable=not sys.stdout.isatty(),  # also where FORCE_COLOR is set
+            disable=not draws_on_terminal(),  # also where FORCE_COLOR is set
         )
         self.task = self.bar.add_task("", total=total_batches(trainer), completed=batches_before_training(trainer))
         assert isinstance(pl_module, Classifier)

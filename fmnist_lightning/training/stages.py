@@ -18,8 +18,8 @@ ShowStage = Callable[[str], None]
 
 
 def stage_display(cfg: DictConfig) -> ShowStage:
-    """`show_stage`, or a function that shows nothing: in workers, in jobs of a sweep, without callbacks.progress."""
-    is_shown = is_rank_zero() and not in_sweep() and "progress" in cfg.callbacks
+    """`show_stage`, or a function that shows nothing: in workers, without callbacks.progress, in a sweep's log file."""
+    is_shown = is_rank_zero() and "progress" in cfg.callbacks and (draws_on_terminal() or not in_sweep())
     return show_stage if is_shown else lambda stage: None
 
 
@@ -33,8 +33,14 @@ def show_stage(stage: str) -> None:
 
 def clear_stage() -> None:
     """Removes the last stage from the terminal."""
-    if sys.stdout.isatty() and is_rank_zero():
+    if draws_on_terminal() and is_rank_zero():
         print(" " * WIDTH, end="\r", flush=True)
+
+
+def draws_on_terminal() -> bool:
+    """Whether standard output is a terminal on which no other job of a sweep draws at the same time."""
+    is_alone = not in_sweep() or HydraConfig.get().launcher._target_.endswith(".BasicLauncher")
+    return sys.stdout.isatty() and is_alone
 
 
 def in_sweep() -> bool:

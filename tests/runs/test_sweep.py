@@ -4,6 +4,8 @@ import csv
 import gc
 import json
 import os
+import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +37,7 @@ def sweep(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepCom
         return subprocess.run(
             [sys.executable, "-m", "fmnist_lightning", "-m", *typed, f"hydra.sweep.dir={into}"],
             cwd=folder,
-            env=os.environ | {"COLUMNS": "200"},
+            env=os.environ | {"COLUMNS": "80"},
             capture_output=True,
             text=True,
             timeout=240,
@@ -77,7 +79,7 @@ def test_table_that_cannot_be_written_is_a_one_line_error_and_stops_no_job(sweep
     (line,) = answer.stderr.splitlines()
     assert line == f"error: [Errno 21] Is a directory: '{Path('unwritten') / 'sweep.csv'}'"
     assert [row["status"] for row in Sweep(folder).rows()] == ["completed"] * 2
-    assert "best by validation loss: " in answer.stdout
+    assert "best by mean validation loss: " in answer.stdout
     assert answer.stdout.splitlines()[-1] == "sweep: unwritten"
 
 
@@ -99,13 +101,42 @@ def test_table_is_ordered_by_validation_and_shows_the_swept_keys(made, sweep):
     assert (sweep.folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_output_ends_with_the_table_and_the_command_of_the_best_job(made, sweep):
+def test_output_is_a_line_per_job_and_a_table_in_80_columns(made):
+    lines = made.stdout.splitlines()
+    assert lines[0] == "sweep of 4 jobs: grid"
+    assert lines[1].split("  ")[-1].strip() == "left"
+    assert re.fullmatch(r"3 of 4 +0\.003 +0 +2 of 2( +[\d.]+){3} +\d+:\d\d", lines[2])
+    assert re.fullmatch(r"4 of 4 +0\.003 +1 +2 of 2( +[\d.]+){3}", lines[3])
+    failed = [line for line in made.stderr.splitlines() if line]
+    assert len(failed) == 2
+    for number, line in enumerate(failed):
+        assert re.match(rf"{number + 1} of 4 +1e\+30 +{number}  failed: optimizer\.lr=1e\+30: the loss is ", line)
+    assert lines[5] == "Mean ± std over n seeds, by mean validation loss"
+    assert re.fullmatch(r" +0\.003 +2( +\d\.\d{4} ± \d\.\d{4}){3}  best", lines[7])
+    assert lines[8].split() == ["1e+30", "0", "of", "2"]
+    assert max(map(len, lines[:9])) <= 80
+    assert len(lines) <= 14
+
+
+def test_output_ends_with_the_best_run_and_how_to_continue(made, sweep):
     best = table(sweep.folder)[0]
-    *_, command, last = made.stdout.strip().splitlines()
-    assert "Sweep, by validation loss" in made.stdout
-    assert command.startswith("best by validation loss: python -m fmnist_lightning data=synthetic")
+    *_, command, run, again, last = made.stdout.strip().splitlines()
+    assert command.startswith("best by mean validation loss: python -m fmnist_lightning data=synthetic")
     assert f"optimizer.lr={best['optimizer.lr']} seed={best['seed']}" in command
+    assert run == f"best run: grid/{best['job']}_ann_lr0.003_seed{best['seed']}"
+    assert again.startswith("2 of 4 jobs are completed; the same command with hydra.sweep.dir=grid continues")
     assert last == "sweep: grid"
+
+
+def test_csv_has_mean_and_std_of_the_seeds(made, sweep):
+    rows = table(sweep.folder)
+    for name in ("val_loss", "val_accuracy", "test_accuracy", "monitored_value"):
+        values = [float(row[name]) for row in rows[:2]]
+        assert float(rows[0][f"{name}_mean"]) == pytest.approx(statistics.mean(values))
+        assert float(rows[0][f"{name}_std"]) == pytest.approx(statistics.stdev(values))
+    assert [row["completed_seeds"] for row in rows] == ["2", "2", "0", "0"]
+    assert rows[2]["val_loss_mean"] == ""
+    assert "| 0.003 |" in (sweep.folder / "sweep.md").read_text().partition("Mean ± standard deviation")[2]
 
 
 def test_job_has_the_same_results_alone_and_last_in_a_sweep(made, sweep, composed, tmp_path):
@@ -121,7 +152,7 @@ def test_repeated_sweep_trains_missing_jobs_only(made, sweep):
     rows = {row["job"]: row for row in table(sweep.folder)}
     again = sweep(*GRID)
     assert again.returncode == 1
-    assert "job 3 is already completed" in again.stdout
+    assert re.search(r"^4 of 4 +0\.003 +1  already completed$", again.stdout, re.MULTILINE)
     assert kept.stat().st_mtime_ns == before
     for row in table(sweep.folder):
         assert [row[name] for name in NUMBERS] == [rows[row["job"]][name] for name in NUMBERS]

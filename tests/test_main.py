@@ -56,7 +56,7 @@ def folder_of(answer: subprocess.CompletedProcess[str]) -> Path:
     return Path(last.removeprefix("run: "))
 
 
-def test_a_run_is_a_folder_with_all_that_others_rely_on(command, tiny_overrides):
+def test_run_directory_has_the_files_of_the_contract(command, tiny_overrides):
     answer = command("model=ann", *tiny_overrides, PYTHONWARNINGS="default")
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr == ""  # no warning, no chatter
@@ -111,7 +111,7 @@ def test_a_run_is_a_folder_with_all_that_others_rely_on(command, tiny_overrides)
 
 
 @pytest.mark.parametrize("typed", ["modle=cnn", "optimizer.lr=fast", "trainer.max_epochs=0", "seed=1,2", "+a.b=1"])
-def test_a_refused_command_is_one_line_without_a_trace_or_a_folder(typed, command, tmp_path):
+def test_rejected_command_is_a_one_line_error_and_creates_nothing(typed, command, tmp_path):
     answer = command(typed)
     assert answer.returncode == 1
     assert answer.stdout == ""
@@ -121,7 +121,7 @@ def test_a_refused_command_is_one_line_without_a_trace_or_a_folder(typed, comman
     assert "Traceback" in command(typed, HYDRA_FULL_ERROR="1").stderr
 
 
-def test_help_version_and_cfg_answer_without_importing_torch(tmp_path):
+def test_help_version_and_cfg_import_no_torch(tmp_path):
     program = (
         "import runpy, sys\n"
         "try: runpy.run_module('fmnist_lightning', run_name='__main__')\n"
@@ -150,7 +150,7 @@ def test_help_version_and_cfg_answer_without_importing_torch(tmp_path):
         ("bash", "fmnist data.batch", {"data.batch_size="}),
     ],
 )
-def test_a_shell_completes_groups_options_and_keys_without_importing_torch(shell, typed, words, tmp_path):
+def test_shell_completion_of_groups_options_and_keys_imports_no_torch(shell, typed, words, tmp_path):
     program = (
         "import sys; sys.argv = ['fmnist', '-sc', 'query=' + sys.argv[1]]\n"
         "from fmnist_lightning.__main__ import main\n"
@@ -169,13 +169,13 @@ def test_a_shell_completes_groups_options_and_keys_without_importing_torch(shell
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed_by_what_the_command_prints(shell, command):
+def test_shell_completion_is_installed_by_the_printed_command(shell, command):
     answer = command("-sc", f"install={shell}")
     assert answer.returncode == 0
     assert "query=" in answer.stdout
 
 
-def test_without_the_dataset_and_without_a_network_one_message_says_what_to_do(command):
+def test_missing_dataset_without_network_is_a_one_line_error(command):
     answer = command("data.mirrors=[]", "trainer.accelerator=cpu")
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
@@ -184,7 +184,7 @@ def test_without_the_dataset_and_without_a_network_one_message_says_what_to_do(c
     assert Run(folder_of(answer)).read_summary()["status"] == "failed"
 
 
-def test_runs_that_start_in_the_same_second_get_two_folders(command, tiny_overrides, tmp_path):
+def test_runs_started_in_the_same_second_have_two_directories(command, tiny_overrides, tmp_path):
     arguments = [sys.executable, "-m", "fmnist_lightning", "model=ann", *tiny_overrides]
     pair = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=240)[0] for process in pair]
@@ -218,7 +218,7 @@ def interrupted(arguments: list[str], cwd: Path, when: Callable[[], bool]) -> tu
 ENDLESS = ["model=ann", "trainer.max_epochs=100000", "~callbacks.early_stopping", "hydra.run.dir=run"]
 
 
-def test_ctrl_c_keeps_what_was_learned(tiny_overrides, tmp_path):
+def test_ctrl_c_reports_the_best_epoch_so_far(tiny_overrides, tmp_path):
     run = Run(tmp_path / "run")
     status, stdout, stderr = interrupted([*tiny_overrides, *ENDLESS], tmp_path, lambda: len(run.read_metrics()) >= 3)
     assert status == 130
@@ -232,7 +232,7 @@ def test_ctrl_c_keeps_what_was_learned(tiny_overrides, tmp_path):
     assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
 
 
-def test_ctrl_c_before_anything_was_learned_says_so(tiny_overrides, tmp_path):
+def test_ctrl_c_before_the_first_epoch_reports_nothing(tiny_overrides, tmp_path):
     run = Run(tmp_path / "run")
     slow = ["data.num_train=20000", "data.batch_size=1", "model.batch_norm=false"]  # an epoch of minutes
     begun = lambda: bool(list(run.folder.glob("hparams.yaml")))  # noqa: E731 - written as the training begins
@@ -309,7 +309,7 @@ def assert_two_processes_made_one_run(run: Run, data: FashionMNISTData) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model_and_one_of_them_scores(command, tiny_overrides, tiny, recorder, tmp_path):
+def test_two_ddp_processes_train_one_model_and_rank_zero_scores(command, tiny_overrides, tiny, recorder, tmp_path):
     (tmp_path / "mine").mkdir()  # flags may stand anywhere, also where Lightning adds the second process's overrides
     ddp = ["trainer=ddp", "trainer.devices=2", "hydra.run.dir=run", "--config-dir", "mine"]
     answer = command("model=ann", *tiny_overrides, *ddp, **recorder)
@@ -356,7 +356,7 @@ def two_machines(overrides: list[str], second: list[str], cwd: Path, env: dict[s
 
 
 @pytest.mark.slow
-def test_two_machines_train_one_model_and_the_first_scores(tiny_overrides, tiny, recorder, tmp_path):
+def test_two_torchrun_nodes_train_one_model_and_rank_zero_scores(tiny_overrides, tiny, recorder, tmp_path):
     overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
     (status, stdout, stderr), later = two_machines(overrides, [], tmp_path, recorder)
     assert status == 0, stderr
@@ -366,7 +366,7 @@ def test_two_machines_train_one_model_and_the_first_scores(tiny_overrides, tiny,
     assert re.findall(r"^run: .*", stdout, flags=re.MULTILINE) == [f"run: {tmp_path / 'run'}"]
 
 
-def test_a_later_process_of_torchrun_leaves_the_files_of_an_older_run_alone(command, tmp_path):
+def test_torchrun_worker_does_not_touch_an_existing_run(command, tmp_path):
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
     older = {tmp_path / "run" / name: name for name in ("summary.json", ".hydra/config.yaml", "fmnist.log")}
     for path, text in older.items():
@@ -381,7 +381,7 @@ def test_a_later_process_of_torchrun_leaves_the_files_of_an_older_run_alone(comm
 
 
 @pytest.mark.slow
-def test_two_machines_with_different_images_are_refused(tiny_overrides, tmp_path):
+def test_torchrun_nodes_with_different_images_are_rejected(tiny_overrides, tmp_path):
     overrides = ["model=ann", *tiny_overrides, "hydra.run.dir=run"]
     answers = two_machines(overrides, ["data.split_seed=1"], tmp_path, {})
     for status, _, stderr in answers:
@@ -391,7 +391,7 @@ def test_two_machines_with_different_images_are_refused(tiny_overrides, tmp_path
     assert Run(tmp_path / "run").read_summary()["status"] == "failed"
 
 
-def test_a_users_own_callback_in_a_config_folder_runs(command, tiny_overrides, tmp_path):
+def test_callback_in_a_config_dir_is_called(command, tiny_overrides, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from lightning.pytorch.callbacks import Callback\n"
         "class Greet(Callback):\n"

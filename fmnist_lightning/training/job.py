@@ -112,7 +112,7 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
     """
     config_dirs = user_config_dirs(settings)
     add_to_path(config_dirs)  # here, as Lightning's and the launchers' processes need it too
-    validate_config(cfg)  # whatever started this job
+    validate_config(cfg)  # again: another program may have started this job through Hydra's API
     overrides = list(settings.overrides.task)
     with run.locked() if is_rank_zero() else nullcontext():
         resume = cfg.resume not in (None, "auto")  # auto without a run to resume is a new run
@@ -127,7 +127,7 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
                 return {}
             resume = True
             if run.read_status() != "damaged":
-                overrides = []  # the summary has them
+                overrides = []  # `train` takes them from the summary, and appends these
             cfg = config_to_resume(run, [], config_dirs)
         if cfg.resume == "auto" and not resume and is_rank_zero():
             print("resume=auto: no unfinished run of this configuration, starting a new one", flush=True)

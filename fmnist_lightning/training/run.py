@@ -65,7 +65,7 @@ def train(
         signals.raise_at_once()
         prepared = prepare(cfg, run, previous, resume, show_stage, callbacks)
         status.summary |= summary_entries(prepared, cfg, previous, overrides, resume)
-        if resume:
+        if resume:  # only now: a run that cannot be resumed stays as it is
             status.prepare_resume(cfg)
         else:
             status.write()
@@ -85,26 +85,26 @@ def train(
         elif ctrl_c:
             status.write(status="interrupted")
 
-        outcome = _score_and_report(run, cfg, prepared, status, signals, show_stage)
+        final_status = _score_and_report(run, cfg, prepared, status, signals, show_stage)
         signals.raise_if_signalled()
-        status.write(status=outcome)
-        log.info("%s after %d epochs", outcome, status.summary["epochs"])
+        status.write(status=final_status)
+        log.info("%s after %d epochs", final_status, status.summary["epochs"])
     return status.summary
 
 
 def _score_and_report(
     run: Run, cfg: DictConfig, prepared: PreparedRun, status: RunStatus, signals: StopOnSignal, show_stage: ShowStage
 ) -> str:
-    """The status with which the run ends."""
-    outcome: str = status.summary["status"].replace("running", "completed")
+    """Scores and reports the best checkpoint; returns the final status."""
+    final_status = status.summary["status"] if status.summary["status"] != "running" else "completed"
     show_stage("testing the best checkpoint")
     scores, predictor = score_best(run, cfg, prepared, status.summary["epochs"], signals)
     if predictor is not None:
         status.write(**scores)  # kept if the report fails
         show_stage("writing the report")
-        report_run(run, prepared, predictor, {**status.summary, "status": outcome}, signals)
-    elif outcome == "completed":
+        report_run(run, prepared, predictor, {**status.summary, "status": final_status}, signals)
+    elif final_status == "completed":
         if not is_dev_run(prepared.trainer):
             raise ValueError("no epoch was completed, so there is no checkpoint to score and report")
-        outcome = "partial"
-    return outcome
+        final_status = "partial"
+    return str(final_status)

@@ -82,11 +82,11 @@ def ask(address: str, path: str, question: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
-def test_each_folder_is_one_run_with_a_readable_name(address):
+def test_each_run_directory_is_one_run(address):
     assert sorted(ask(address, "runs")) == RUNS
 
 
-def test_the_hparams_table_has_a_row_for_each_run_with_all_columns(address):
+def test_hparams_has_a_row_per_run_with_all_columns(address):
     table = ask(address, "plugin/hparams/experiment", {"experimentName": ""})
     types = {column["name"]: column["type"] for column in table["hparamInfos"]}
     assert list(types)[:3] == ["model", "optimizer.lr", "seed"]  # TensorBoard shows the first five
@@ -125,7 +125,7 @@ def test_columns_include_the_keys_that_vary_in_a_sweep(sweep, composed):
     assert added == columns | {"model.hidden": "[128, 64]", "optimizer.fused": "true", "optimizer.eps": 1e-8}
 
 
-def test_the_hparams_metrics_are_those_of_the_summary(address, sweep):
+def test_hparams_metrics_are_those_of_the_summary(address, sweep):
     for name in SCORED:
         summary = Run(sweep / name).read_summary()
         values = {
@@ -152,7 +152,7 @@ def test_training_and_validation_are_the_first_groups_of_tags(address):
         assert sorted({tag.partition("/")[0] for tag in tags}) == ["train", "val", "weights", "whole_run"]
 
 
-def test_scalars_go_by_epoch_each_once_and_equal_metrics_csv(address, sweep):
+def test_scalars_have_one_step_per_epoch_and_equal_metrics_csv(address, sweep):
     tags = ask(address, "plugin/scalars/tags")
     for name in SCORED:
         assert set(tags[name]) == {*METRICS, "train/gradient_norm", "train/lr", *CURVES}
@@ -164,7 +164,7 @@ def test_scalars_go_by_epoch_each_once_and_equal_metrics_csv(address, sweep):
             assert [value for *_, value in shown] == pytest.approx([row[column] for row in rows], rel=1e-5)
 
 
-def test_training_and_validation_share_a_chart(address):
+def test_custom_scalars_show_training_and_validation_in_one_chart(address):
     (category,) = ask(address, "plugin/custom_scalars/layout")["category"]
     assert [chart["multiline"]["tag"] for chart in category["chart"]] == [
         ["train/loss", "val/loss"],
@@ -172,7 +172,7 @@ def test_training_and_validation_share_a_chart(address):
     ]
 
 
-def test_pictures_curves_texts_graph_and_histograms_are_there(address):
+def test_images_pr_curves_texts_graph_and_histograms_exist(address):
     for plugin, tags in {
         "images": {"whole_run/confusion_matrix", "whole_run/mistakes"},
         "text": {"config/text_summary", "report/text_summary", "provenance/text_summary"},
@@ -183,7 +183,7 @@ def test_pictures_curves_texts_graph_and_histograms_are_there(address):
     assert set(SCORED) <= set(ask(address, "plugin/graphs/info"))
 
 
-def test_precision_recall_curves_are_of_each_class_and_their_macro_average(address):
+def test_pr_curves_are_of_each_class_and_their_macro_average(address):
     for name in SCORED:
         (macro, *classes) = sorted(ask(address, "plugin/pr_curves/tags")[name])
         assert macro == "precision_recall/All classes (macro average)"
@@ -198,7 +198,7 @@ def test_precision_recall_curves_are_of_each_class_and_their_macro_average(addre
         assert curves[0]["true_positives"][0] == 100
 
 
-def test_the_config_is_stored_resolved_and_whole(address, sweep):
+def test_config_and_hparams_yaml_are_complete_and_resolved(address, sweep):
     for name in SCORED:
         ((_, _, text),) = [
             (event["wall_time"], event["step"], event["text"])
@@ -210,7 +210,7 @@ def test_the_config_is_stored_resolved_and_whole(address, sweep):
         assert yaml.safe_load((sweep / name / "hparams.yaml").read_text()) == config
 
 
-def test_the_projector_has_the_features_with_classes_result_and_pictures(address, sweep):
+def test_projector_has_features_metadata_and_sprites(address, sweep):
     for name, width in zip(SCORED, (64, 128), strict=True):
         info = ask(address, f"plugin/projector/info?run={name}")
         (embedding,) = info["embeddings"]
@@ -263,7 +263,7 @@ def look(page: "Page", tmp_path: Path) -> Iterator["Page"]:
 
 
 @pytest.mark.browser
-def test_the_hparams_table_shows_both_models(address, look):
+def test_hparams_page_shows_both_models(address, look):
     look.goto(f"{address}/#hparams")
     look.get_by_text("TABLE VIEW").wait_for(timeout=60_000)
     table = look.locator("tf-hparams-table-view")
@@ -282,7 +282,7 @@ def test_training_and_validation_are_expanded_and_the_rest_is_collapsed(address,
 
 
 @pytest.mark.browser
-def test_the_charts_are_drawn(address, look):
+def test_scalar_charts_are_drawn(address, look):
     look.goto(f"{address}/#custom_scalars")
     look.get_by_text("training and validation").first.wait_for(timeout=60_000)
     for chart in range(2):  # loss and accuracy: a line for training and one for validation of each run
@@ -291,6 +291,6 @@ def test_the_charts_are_drawn(address, look):
 
 
 @pytest.mark.browser
-def test_a_sweeps_picture_opens(sweep, look):
+def test_sweep_figure_is_a_png(sweep, look):
     look.goto((sweep / "sweep.png").as_uri())
     assert look.locator("img").evaluate("image => image.naturalWidth") > 800

@@ -222,7 +222,7 @@ def test_existing_run_is_not_overwritten(composed, tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("model", ["ann", "cnn"])
-def test_a_gpu_trains_tests_and_keeps_the_best_checkpoint(model, composed, tmp_path):
+def test_gpu_trains_and_tests_the_best_checkpoint(model, composed, tmp_path):
     cfg = composed(f"model={model}", "trainer=gpu", "trainer.accelerator=gpu", "trainer.max_epochs=3")
     summary = train(cfg, tmp_path, [])
     assert summary["device"] == torch.cuda.get_device_name()

@@ -9,6 +9,8 @@ reproduce.jobs=2       runs at a time; the number of cores unless given, 1 on a
                        GPU. Each uses one thread, so that the results do not
                        depend on it
 reproduce.folder=DIR   outputs/reproduce/SIZE unless given
+reproduce.train=false  only writes report.html and overview.png again, from
+                       results.json in reproduce.folder and the dataset
 OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
                        trainer.accelerator=cpu, trainer.precision=32-true
 
@@ -40,6 +42,7 @@ class Arguments:
     seeds: str = argument("reproduce.seeds=N", "5")
     jobs: int | None = argument("reproduce.jobs=N", None, integer(1, num_cores()))
     folder: str | None = argument("reproduce.folder=DIR", None)
+    train: bool = argument("reproduce.train=false", True, one_of(True, False))
     overrides: list[str] = field(default_factory=list)
 
 
@@ -54,21 +57,26 @@ def reproduce(argv: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: an argument that is not allowed, a run that failed, or a completed one that was changed.
     """
-    execution, seeds = read_arguments(argv)
-    with execution.locked():
-        console = Console(highlight=False, soft_wrap=True)
-        runs = {planned: execution.run_of(planned) for planned in plan(seeds)}
-        execution.train_missing(runs, console)
+    execution, seeds, train = read_arguments(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    if train:
+        with execution.locked():
+            runs = {planned: execution.run_of(planned) for planned in plan(seeds)}
+            execution.train_missing(runs, console)
 
-        from fmnist_lightning.study.page import write
+            from fmnist_lightning.study.page import write
 
-        results = write(execution.folder, execution.size, execution.jobs, runs)
+            results = write(execution.folder, execution.size, execution.jobs, runs)
+    else:
+        from fmnist_lightning.study.page import rewrite
+
+        results = rewrite(execution.folder, execution.overrides)
     console.print(f"results: {execution.folder / 'results.json'}\nreport: {execution.folder / 'report.html'}")
     return results
 
 
-def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int]]:
-    """How to train, and the seeds.
+def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int], bool]:
+    """How to train, the seeds, and whether to train at all.
 
     Raises:
         ValueError: an argument that is not allowed.
@@ -78,7 +86,7 @@ def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int]]:
     validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     jobs = given.jobs or (1 if num_gpus() else num_cores())
     folder = given.folder or f"outputs/reproduce/{given.size}"
-    return Execution(given.size, given.overrides, jobs, Path(folder)), parse_seeds(given.seeds)
+    return Execution(given.size, given.overrides, jobs, Path(folder)), parse_seeds(given.seeds), given.train
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ NOT_RUN = {
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",
     r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/study/test_reproduce.py runs it",
+    r"python -m fmnist_lightning\.reproduce .*train=false": "needs a study; tests/study/test_reproduce.py runs it",
     r"torchrun|srun|.*hydra/launcher=slurm": "needs a cluster",
     r".*launcher=(joblib|submitit_local)": "tests/test_sweep.py runs it",
     r".*trainer\.accelerator=gpu|nvidia-smi": "needs a GPU",

@@ -11,6 +11,7 @@ import torch
 from fmnist_lightning.evaluation.comparison import Comparison
 from fmnist_lightning.evaluation.comparison_page import build_page
 from tests.evaluation.conftest import EPOCH, NAMES, compared_runs, make_predictions, make_report
+from tests.study.conftest import make_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -27,14 +28,13 @@ CUT_OFF = """() => [...document.querySelectorAll("section *, header *, dl *")].f
 
 
 NOTES = {"status": "failed", "error": LONG, "partial": LONG, "data_note": LONG, "overrides": [LONG]}
-# by name: a run's report, as the arguments of make_report, or a page of the repository
+# by name: the arguments of make_report
 REPORTS: dict[str, dict[str, Any]] = {
     "report": {"predictions": make_predictions(10_000)},
     "one epoch": {"epochs": [{"epoch": 1.0, **EPOCH}], "folder": LONG, "command": f"python {LONG}", **NOTES},
     "1000 epochs": {"epochs": [{"epoch": 1.0 + i, **EPOCH} for i in range(1000)]},
 }
 COMPARISONS = {"comparison of 2": 2, "comparison of 26": 26}
-STORED: dict[str, Path] = {}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / f"{name}.html").write_text(files["report.html"])
     for name, num in COMPARISONS.items():
         (folder / f"{name}.html").write_text(make_comparison(num))
-    return STORED | {name: folder / f"{name}.html" for name in (*REPORTS, *COMPARISONS)}
+    make_page(folder / "study")
+    return {"study": folder / "study" / "report.html"} | {
+        name: folder / f"{name}.html" for name in (*REPORTS, *COMPARISONS)
+    }
 
 
 def make_comparison(num: int) -> str:
@@ -71,14 +74,14 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, *STORED])
+@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, "study"])
 def test_page_is_not_wider_than_its_window(name, width, browser, pages):
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(pages[name].as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if name in REPORTS or name == "comparison of 2":  # have nothing that scrolls sideways, either
+    if name != "comparison of 26":  # has nothing that scrolls sideways, either
         assert page.evaluate(CUT_OFF) == []
     page.close()
 

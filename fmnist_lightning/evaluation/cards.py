@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import GRAY, NOTE, Plotter
+from fmnist_lightning.evaluation.figures import GRAY, NOTE, TEXT, Plotter
 from fmnist_lightning.evaluation.scores import worst_mistakes
 
 SIDE = 6.2  # inches, twice the card's pixels
@@ -27,7 +27,7 @@ def confusion_card(counts: Sequence[Sequence[int]], class_names: Sequence[str], 
         axes.imshow(shares, cmap=plotter.shades, vmin=0, vmax=1)
         for (row, column), share in np.ndenumerate(shares):
             if percent := round(100 * share):
-                colour = "#ffffff" if percent > 50 else plotter.text
+                colour = "#ffffff" if percent > 50 else TEXT
                 axes.text(column, row, str(percent), ha="center", va="center", fontsize=FONT, color=colour)
         axes.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(class_names)), class_names)

@@ -1,7 +1,4 @@
-"""The figures, as PNG bytes: the study's confusion matrix and curves, and the worst mistakes.
-
-Each comes in two colour schemes, for a light and for a dark page.
-"""
+"""The figures, as PNG bytes: the study's confusion matrix and curves, and the worst mistakes."""
 
 import io
 from collections.abc import Sequence
@@ -16,19 +13,8 @@ from torch import Tensor
 
 from fmnist_lightning.evaluation.axes import epoch_axis, measure_axis
 
-LIGHT = {
-    "figure.facecolor": "#ffffff",
-    "axes.facecolor": "#ffffff",
-    "text.color": "#1c2128",
-    "grid.color": "#d8dee4",
-}
-DARK = {
-    "figure.facecolor": "#161b22",
-    "axes.facecolor": "#161b22",
-    "text.color": "#e6edf3",
-    "grid.color": "#30363d",
-}
-TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: distinguishable with colour blindness, visible on both backgrounds
+TEXT, GROUND, GRID = "#1c2128", "#ffffff", "#d8dee4"
+TRAIN, VAL = "#e0852b", "#3b82f6"  # orange and blue: distinguishable with colour blindness
 LEGEND = {"train": "training (dropout on, mean over the epoch)", "val": "validation"}
 UNIT = {"accuracy": "accuracy", "loss": "loss (cross-entropy)"}
 NOTE = "#d1242f"
@@ -37,37 +23,31 @@ GRAY = colormaps["gray"].resampled(256)  # a matplotlibrc's image.lut changes th
 
 
 class Plotter:
-    """Draws in one colour scheme.
+    """Draws in one style.
 
     Args:
-        dark: for a dark page.
         note: shown below each figure, such as that the images are not Fashion-MNIST; none for "" and None.
     """
 
-    def __init__(self, dark: bool = False, note: str | None = None) -> None:
+    def __init__(self, note: str | None = None) -> None:
         self.note = note
-        scheme = DARK if dark else LIGHT
-        self.text = scheme["text.color"]
+        grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+        texts = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
         self.style: dict[Any, Any] = {
-            **scheme,
-            "savefig.facecolor": scheme["figure.facecolor"],
-            **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), self.text),
+            **dict.fromkeys(grounds, GROUND),
+            **dict.fromkeys(texts, TEXT),
+            "grid.color": GRID,
             "axes.spines.top": False,
             "axes.spines.right": False,
             "font.size": 10,
         }
-        self.shades = colormaps["cividis" if dark else "Blues"].resampled(256)
+        self.shades = colormaps["Blues"].resampled(256)
 
     def defaults(self) -> AbstractContextManager[None]:
         """Applies Matplotlib's defaults and this style within the context, without the user's matplotlibrc."""
         return style.context(self.style, after_reset=True)
 
-    def confusion_matrix(
-        self,
-        counts: Sequence[Sequence[float]],
-        class_names: Sequence[str],
-        title: str = "Confusion matrix: counts and % of each true class",
-    ) -> bytes:
+    def confusion_matrix(self, counts: Sequence[Sequence[float]], class_names: Sequence[str]) -> bytes:
         """Counts, and below each its % of the row (the images of that class), which also determines its colour."""
         matrix = np.asarray(counts)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -79,14 +59,14 @@ class Plotter:
                 red, green, blue, _ = image.cmap(share)
                 dark_cell = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma, ITU-R BT.601
                 text = f"{matrix[row, column]:.4g}\n{share:.1%}" if matrix[row, column] else "0"
-                colour = "#ffffff" if dark_cell else "#1c2128"
+                colour = "#ffffff" if dark_cell else TEXT
                 axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour, in_layout=False)
             axes.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
             axes.set_yticks(range(len(class_names)), class_names)
             axes.set(
                 xlabel="predicted",
                 ylabel="true",
-                title=title,
+                title="Confusion matrix: counts and % of each true class",
             )
             figure.colorbar(image, ax=axes, shrink=0.8, label="fraction of the true class")
             return self.to_png(figure)
@@ -100,7 +80,7 @@ class Plotter:
             lines = {stage: [row[f"{stage}/{measure}"] for row in rows] for stage in LEGEND}
             for (stage, values), colour in zip(lines.items(), (TRAIN, VAL), strict=True):
                 axes.plot(epochs, values, color=colour, marker="o", markersize=3.5, label=LEGEND[stage], clip_on=False)
-            axes.axvline(best_epoch, color=self.text, linewidth=1, linestyle=":", label=f"epoch {best_epoch}: {choice}")
+            axes.axvline(best_epoch, color=TEXT, linewidth=1, linestyle=":", label=f"epoch {best_epoch}: {choice}")
             axes.set(xlabel="epoch", ylabel=UNIT[measure], title=f"{measure.capitalize()} by epoch")
             x, y = epoch_axis(epochs), measure_axis([*lines["train"], *lines["val"]], measure)
             axes.set(xlim=(x.low, x.high), xticks=x.ticks, ylim=(y.low, y.high), yticks=y.ticks)

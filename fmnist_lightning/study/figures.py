@@ -1,177 +1,147 @@
-"""The figures of the reproduction: each over all seeds, in the two colour schemes of a run's report."""
+"""The figures of the reproduction, drawn from results.json.
 
-from collections.abc import Callable, Sequence
+README's overview is a PNG. Those of the page are SVG elements as wide as a phone, in the page's font and colours.
+"""
+
+import io
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
-from fmnist_lightning.evaluation.figures import GRAY, LEGEND, TRAIN, UNIT, VAL, Plotter
-from fmnist_lightning.study.images import NUM_SHOWN, Confused, Duplicate, Wrong
-from fmnist_lightning.study.plan import FRACTIONS, Variant
-from fmnist_lightning.study.records import Record, Records
+from fmnist_lightning.evaluation.figures import GRID, NOTE, TEXT, TRAIN, UNIT, VAL, Plotter
+from fmnist_lightning.study.alt_texts import name_layers
+from fmnist_lightning.study.plan import Variant
+from fmnist_lightning.study.records import select_runs
 from fmnist_lightning.study.reported import MODELS
 
+Result = dict[str, Any]
+
 _COLOUR = {"ann": TRAIN, "cnn": VAL}
+_CSS = {TRAIN: "var(--train)", VAL: "var(--val)", TEXT: "currentColor", GRID: "var(--line)", NOTE: "var(--bad)"}
 
 
 class StudyPlotter(Plotter):
-    """Draws what many runs show together, in one colour scheme."""
+    """Draws what many runs show together."""
 
-    def overview(self, models: dict[str, Any]) -> bytes:
-        """F1 of each class and the accuracy, reported and reproduced."""
+    def overview(self, models: dict[str, Result]) -> bytes:
+        """F1 of each class and the accuracy of both models, reported and reproduced; a PNG."""
         with self.defaults():
             figure = Figure(figsize=(9.2, 4.4), layout="constrained")
             for axes, (model, result) in zip(figure.subplots(1, 2, sharey=True), models.items(), strict=True):
-                rows = [(row["name"], row["f1"]) for row in result["per_class"]] + [("accuracy", result["accuracy"])]
-                at = range(len(rows))
-                means = [value["mean"] for _, value in rows]
-                intervals = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
-                axes.hlines(at, *zip(*intervals, strict=True), color=_COLOUR[model], linewidth=5, alpha=0.35)
-                axes.plot(
-                    means,
-                    at,
-                    "o",
-                    color=_COLOUR[model],
-                    label=f"{model.upper()}, mean of {_seeds(result['n'])} (bar: prediction interval)",
-                )
-                reported = [value["printed"] for _, value in rows]
-                axes.plot(
-                    reported,
-                    at,
-                    "|",
-                    color=self.text,
-                    markersize=14,
-                    markeredgewidth=1.8,
-                    label="the study" if model == MODELS[-1] else None,
-                )
-                axes.set_yticks(at, [name for name, _ in rows])
-                axes.set(xlabel="F1 (last row: accuracy)", title=model.upper())
-                axes.grid(axis="x", alpha=0.6)
-            figure.legend(frameon=False, loc="outside lower center", ncols=3)
+                self._scores(axes, result, model, legend=model == MODELS[-1])
+                axes.set_title(model.upper())
             axes.invert_yaxis()
+            figure.legend(frameon=False, loc="outside lower center", ncols=4)
             return self.to_png(figure)
 
-    def curves(self, runs: dict[int, Record], model: str, measure: str) -> bytes:
+    def scores(self, result: Result, model: str) -> str:
+        """F1 of each class and the accuracy of one model, reported and reproduced."""
+        with self.defaults():
+            axes = _axes(height=4.4)
+            self._scores(axes, result, model, legend=True)
+            axes.invert_yaxis()
+            return self._to_svg(axes, f"scores {model}")
+
+    def _scores(self, axes: Axes, result: Result, model: str, legend: bool) -> None:
+        rows = [(row["name"], row["f1"]) for row in result["per_class"]] + [("accuracy", result["accuracy"])]
+        at = range(len(rows))
+        means, reported = ([value[key] for _, value in rows] for key in ("mean", "printed"))
+        axes.plot(means, at, "o", color=_COLOUR[model], label=f"{model.upper()}, mean of {_seeds(result['n'])}")
+        intervals = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
+        bar: dict[str, Any] = {"color": _COLOUR[model], "linewidth": 5, "alpha": 0.35}
+        label = "prediction interval" if legend and result["n"] > 1 else "_"
+        axes.hlines(at, *zip(*intervals, strict=True), label=label, **bar)
+        mark: dict[str, Any] = {"color": TEXT, "markersize": 14, "markeredgewidth": 1.8}
+        axes.plot(reported, at, "|", label="reported" if legend else "_", **mark)
+        axes.set_yticks(at, [name for name, _ in rows])
+        axes.set_xlabel("F1 (last row: accuracy)")
+        axes.grid(visible=False, axis="y")
+
+    def curves(self, runs: Sequence[Result], model: str, measure: str) -> str:
         """`measure` by epoch: mean and range over the seeds; a mark for each run that early stopping ended."""
         with self.defaults():
-            figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-            axes: Axes = figure.subplots()
-            for stage, colour in (("train", TRAIN), ("val", VAL)):
-                lines = [[row[f"{stage}/{measure}"] for row in run.epochs] for run in runs.values()]
-                _band(axes, lines, colour, LEGEND[stage])
-            stops = [
-                (run.epochs[-1]["epoch"], run.epochs[-1][f"val/{measure}"])
-                for run in runs.values()
-                if run.stopped_early
-            ]
+            axes = _axes()
+            for stage, label, colour in (("train", "training", TRAIN), ("val", "validation", VAL)):
+                _band(axes, [run["history"][f"{stage}/{measure}"] for run in runs], colour, label)
+            validation = [(run, run["history"][f"val/{measure}"]) for run in runs]
+            stops = [(run["epochs"], values[-1]) for run, values in validation if run["stopped_early"]]
             if stops:
-                axes.plot(*zip(*stops, strict=True), "x", color=self.text, label="ended by early stopping")
-            chosen = [run.summary["best_epoch"] for run in runs.values()]
-            values = [run.epochs[epoch - 1][f"val/{measure}"] for run, epoch in zip(runs.values(), chosen, strict=True)]
-            axes.plot(chosen, values, "o", color=self.text, markersize=4, fillstyle="none", label="best epoch")
+                axes.plot(*zip(*stops, strict=True), "x", color=TEXT, label="ended by early stopping")
+            best = [(run["best_epoch"], values[run["best_epoch"] - 1]) for run, values in validation]
+            mark: dict[str, Any] = {"color": TEXT, "markersize": 4, "fillstyle": "none"}
+            axes.plot(*zip(*best, strict=True), "o", label="best epoch", **mark)
             axes.set(xlabel="epoch", ylabel=UNIT[measure])
-            axes.set_title(f"{model.upper()}: {measure} by epoch, mean and range of {_seeds(len(runs))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.6)
-            axes.legend(frameon=False)
-            return self.to_png(figure)
+            return self._to_svg(axes, f"{measure} {model}")
 
-    def training_sizes(self, records: Records) -> bytes:
+    def training_sizes(self, sizes: dict[str, list[Result]]) -> str:
         """Test accuracy against the number of training images: mean and range over the seeds."""
         with self.defaults():
-            figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-            axes: Axes = figure.subplots()
-            for model in MODELS:
-                variants = [records[Variant(model, train_fraction=fraction)] for fraction in (*FRACTIONS, 1.0)]
-                seeds = sorted(set.intersection(*(set(runs) for runs in variants)))
-                images = [runs[seeds[0]].summary["split"]["train"] for runs in variants]
-                values = np.array([[runs[seed].accuracy for seed in seeds] for runs in variants])
-                colour = _COLOUR[model]
+            axes = _axes()
+            for model, rows in sizes.items():
+                images, colour = [row["images"] for row in rows], _COLOUR[model]
+                values = np.array([row["accuracy"]["values"] for row in rows])
                 axes.plot(images, values.mean(axis=1), color=colour, marker="o", label=model.upper())
                 axes.fill_between(images, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.25, lw=0)
             axes.set_xscale("log", base=2)
             axes.set_xticks(images, [f"{num:,}" for num in images])
-            axes.set(xlabel="training images", ylabel="test accuracy")
-            axes.set_title(f"Training-set size, mean and range of {_seeds(len(seeds))}")
-            axes.grid(alpha=0.6)
-            axes.legend(frameon=False)
-            return self.to_png(figure)
+            axes.set(xlabel="training images (logarithmic scale)", ylabel="test accuracy")
+            return self._to_svg(axes, "training sizes")
 
-    def ablation(self, records: Records, model: str) -> bytes:
+    def ablation(self, results: Result, model: str) -> str:
         """Validation loss by epoch of the four networks with and without dropout and batch normalization."""
         with self.defaults():
-            figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-            axes: Axes = figure.subplots()
+            axes = _axes()
             for batch_norm, colour in ((True, VAL), (False, TRAIN)):
                 for dropout, style in ((True, "-"), (False, "--")):
-                    runs = records[Variant(model, dropout, batch_norm)]
-                    without = records[Variant(model, dropout=False, batch_norm=False)]
-                    lines = [[row["val/loss"] for row in runs[seed].epochs] for seed in sorted(runs.keys() & without)]
-                    label = f"{'dropout' if dropout else 'no dropout'}, {'BN' if batch_norm else 'no BN'}"
-                    _band(axes, lines, colour, label, style)
+                    seeds = results["ablation"][model]["seeds"]
+                    runs = select_runs(results, Variant(model, dropout, batch_norm), seeds)
+                    lines = [run["history"]["val/loss"] for run in runs]
+                    _band(axes, lines, colour, name_layers(dropout, batch_norm), style)
             axes.set(xlabel="epoch", ylabel="validation " + UNIT["loss"])
-            axes.set_title(f"{model.upper()}: ablation, mean and range of {_seeds(len(lines))}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(alpha=0.6)
-            axes.legend(frameon=False)
-            return self.to_png(figure)
+            return self._to_svg(axes, f"ablation {model}")
 
-    def confused(self, images: Tensor, pairs: Sequence[Confused], class_names: Sequence[str]) -> bytes:
-        """A row of test images for each pair of classes."""
-        columns = max(len(pair.indices) for pair in pairs)
-        with self.defaults():
-            figure = Figure(figsize=(columns * 1.25 + 1.6, len(pairs) * 1.35), layout="constrained")
-            grid = figure.subplots(len(pairs), columns, squeeze=False)
-            for row, pair in zip(grid, pairs, strict=True):
-                for axes in row:
-                    _hide_frame(axes)
-                for axes, index in zip(row, pair.indices, strict=False):
-                    axes.imshow(images[index].numpy(), cmap=GRAY, vmin=0, vmax=255)
-                    axes.set_xlabel(f"#{index}", fontsize=7)
-                names = f"{class_names[pair.true]}\npredicted as\n{class_names[pair.predicted_as]}"
-                label = f"{names}\n{pair.num_images:.0f} images"
-                row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
-            return self.to_png(figure)
+    def _to_svg(self, axes: Axes, name: str) -> str:
+        """The SVG element, with a legend below the axes and the note; its name is unique on the page."""
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9, columnspacing=1.2)
+        if self.note:
+            figure.supxlabel(self.note, fontsize=9, color=NOTE, wrap=True)
+        file = io.StringIO()
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):  # text, not outlines; ids depend on the name
+            figure.savefig(file, format="svg", transparent=True)
+        figure.clear()  # breaks reference cycles, as for a PNG
+        return _inline(file.getvalue())
 
-    def always_wrong(self, images: Tensor, wrong: Sequence[Wrong], class_names: Sequence[str]) -> bytes:
-        """A grid of test images with their labels and the prediction of most runs."""
 
-        def draw(axes: Axes, i: int) -> None:
-            image, label, predicted_as, votes = wrong[i]
-            axes.imshow(images[image].numpy(), cmap=GRAY, vmin=0, vmax=255)
-            axes.set_title(
-                f"#{image} {class_names[label]}\n{votes} runs say\n{class_names[predicted_as]}", fontsize=7.5
-            )
+def _inline(svg: str) -> str:
+    """Matplotlib's file without what is one per page (metadata, styles, ids of groups), with CSS colours and fonts."""
+    svg = svg[svg.index("<svg") :].replace("<svg", '<svg aria-hidden="true"', 1)  # the page has an alternative text
+    for pattern in (
+        "<metadata>.*?</metadata>",
+        "<style.*?</style>",
+        r"font-family: [^;]*;",
+        ' (width|height)="[^"]*pt"',
+    ):
+        svg = re.sub(pattern, "", svg, flags=re.DOTALL)
+    svg = re.sub('<g id="[^"]*">', "<g>", svg)
+    for colour, css in _CSS.items():
+        svg = svg.replace(colour, css)
+    return re.sub(r"\s+", " ", svg)
 
-        return self._grid(min(len(wrong), NUM_SHOWN), draw)
 
-    def duplicates(self, test: Tensor, train: Tensor, pairs: Sequence[Duplicate], class_names: Sequence[str]) -> bytes:
-        """Test images, each next to its nearest training image."""
-
-        def draw(axes: Axes, i: int) -> None:
-            pair = pairs[i]
-            both = np.concatenate([test[pair.image].numpy(), train[pair.train_image].numpy()], axis=1)
-            axes.imshow(both, cmap=GRAY, vmin=0, vmax=255)
-            axes.axvline(27.5, color="#888888", linewidth=0.8)
-            names = dict.fromkeys((class_names[pair.label], class_names[pair.train_label]))
-            axes.set_title(f"#{pair.image}, {pair.distance:.3f}\n{' / '.join(names)}", fontsize=7.5)
-
-        return self._grid(min(len(pairs), NUM_SHOWN), draw)
-
-    def _grid(self, num: int, draw: Callable[[Axes, int], None]) -> bytes:
-        columns = 6
-        num_rows = max(1, -(-num // columns))
-        with self.defaults():
-            figure = Figure(figsize=(columns * 1.55, num_rows * 1.9), layout="constrained")
-            for i, axes in enumerate(figure.subplots(num_rows, columns, squeeze=False).ravel()):
-                axes.set_axis_off()
-                if i < num:
-                    draw(axes, i)
-            return self.to_png(figure)
+def _axes(height: float = 3.7) -> Axes:
+    axes: Axes = Figure(figsize=(4.9, height), layout="constrained").subplots()
+    axes.grid(alpha=0.6)
+    return axes
 
 
 def _band(axes: Axes, lines: Sequence[Sequence[float]], colour: str, label: str, style: str = "-") -> None:
@@ -183,13 +153,6 @@ def _band(axes: Axes, lines: Sequence[Sequence[float]], colour: str, label: str,
     axes.plot(epochs, [np.mean(values) for values in by_epoch], style, color=colour, label=label)
     low, high = ([edge(values) for values in by_epoch] for edge in (min, max))
     axes.fill_between(epochs, low, high, color=colour, alpha=0.25, lw=0)
-
-
-def _hide_frame(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _seeds(num: int) -> str:

@@ -1,12 +1,15 @@
 """Single test images: confused pairs, images that every run misclassifies, near-duplicates of training images."""
 
+import io
 from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.evaluation.report import data_url
 from fmnist_lightning.study.plan import Variant
 from fmnist_lightning.study.records import Record, Records
 from fmnist_lightning.study.reported import MODELS
@@ -16,7 +19,7 @@ from fmnist_lightning.study.statistics import describe
 # show the same garment, shifted or brightened a little; most pairs above it are different trousers.
 SAME_GARMENT = 0.04
 NUM_PAIRS = 6  # of classes that are shown
-NUM_SHOWN = 24  # images
+NUM_SHOWN = 24  # images that every run misclassifies
 
 
 class Confused(NamedTuple):
@@ -124,3 +127,25 @@ def findings(records: Records, wrong: list[Wrong], duplicates: list[Duplicate]) 
 def _entry(found: Confused | Wrong | Duplicate) -> dict[str, Any]:
     """As results.json has it, where `predicted_as` has always been `instead`."""
     return {{"predicted_as": "instead"}.get(key, key): value for key, value in found._asdict().items()}
+
+
+class ImageUrls:
+    """Single images as PNG data URLs, for a self-contained page."""
+
+    def __init__(self, data: FashionMNISTData) -> None:
+        self._test = data.images["test"]
+        self._train = torch.cat([data.images["train"], data.images["val"]])
+
+    def test(self, index: int) -> str:
+        """Of a test image."""
+        return _to_url(self._test[index])
+
+    def train(self, index: int) -> str:
+        """Of a training or validation image, by its index in `Duplicate`."""
+        return _to_url(self._train[index])
+
+
+def _to_url(image: Tensor) -> str:
+    png = io.BytesIO()
+    Image.fromarray(image.numpy()).save(png, "PNG", optimize=True)
+    return data_url(png.getvalue())

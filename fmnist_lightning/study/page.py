@@ -1,26 +1,27 @@
-"""Writes results.json and report.html, each atomically."""
+"""Writes results.json, and from it and the images report.html and README's overview; each atomically."""
 
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
-from PIL import Image
+from omegaconf import DictConfig
 
+from fmnist_lightning.config.compose import compose_config, without_hydra
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.evaluation.report import data_url, templates
+from fmnist_lightning.evaluation.report import templates
 from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.study import alt_texts
 from fmnist_lightning.study.figures import StudyPlotter
-from fmnist_lightning.study.images import NUM_SHOWN, always_wrong, confused_pairs, findings, near_duplicates
+from fmnist_lightning.study.images import NUM_SHOWN, ImageUrls, always_wrong, findings, near_duplicates
 from fmnist_lightning.study.plan import PlannedRun, Variant
-from fmnist_lightning.study.records import Records, read_records
+from fmnist_lightning.study.records import describe_runs, read_records, select_runs
 from fmnist_lightning.study.reported import MODELS, STUDY
 from fmnist_lightning.study.results import LARGE_DIFFERENCE, collect, large_differences
 
+RESULTS = "results.json"
 OVERVIEW = "overview.png"  # shown in README
 
 
@@ -38,14 +39,50 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run]) ->
     """
     records = read_records(runs)
     recipe = next(run for planned, run in runs.items() if planned.variant == Variant("cnn"))
-    data: FashionMNISTData = instantiate(recipe.read_config().data, _convert_="all")
+    data = _load_data(recipe.read_config())
+    results = collect(records, size, jobs) | {
+        "images": findings(records, always_wrong(records), near_duplicates(data)),
+        "runs": describe_runs(records, runs),
+    }
+    atomic_write(folder / RESULTS, json.dumps(results, indent=1, allow_nan=False) + "\n")
+    _write_page(folder, results, data)
+    return results
+
+
+def rewrite(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Writes report.html and the overview again, from results.json and the images, without the runs.
+
+    Args:
+        folder: with results.json.
+        overrides: of the data, as given when the runs were trained.
+
+    Raises:
+        ValueError: results.json is missing or has no runs, or the images or their split are not its own.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        raise ValueError(f"reproduce.train=false: {path} does not exist; without this argument it is created")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "runs" not in results:
+        raise ValueError(f"{path}: written by version 0.1, without the curves of the runs; reproduce the study again")
+    environment = results["environment"]
+    recipe = Variant("cnn").overrides(results["models"]["cnn"]["seeds"][0], results["size"])
+    data = _load_data(without_hydra(compose_config([f"data={environment['data']}", *overrides, *recipe])))
+    for fingerprint in ("data_sha256", "split_sha256"):
+        if data.dataset_info[fingerprint] != environment[fingerprint]:
+            raise ValueError(f"{path}: {fingerprint} differs; repeat the overrides of the data, such as data.num_train")
+    _write_page(folder, results, data)
+    return results
+
+
+def _load_data(cfg: DictConfig) -> FashionMNISTData:
+    data: FashionMNISTData = instantiate(cfg.data, _convert_="all")
     data.setup()
-    wrong, duplicates = always_wrong(records), near_duplicates(data)
-    results = collect(records, size, jobs) | {"images": findings(records, wrong, duplicates)}
-    light, dark = (
-        _draw(StudyPlotter(d, data.dataset_info["data_note"]), results, records, data, wrong, duplicates)
-        for d in (False, True)
-    )
+    return data
+
+
+def _write_page(folder: Path, results: dict[str, Any], data: FashionMNISTData) -> None:
+    plotter = StudyPlotter(note=results["environment"]["data_note"])
     page = templates("fmnist_lightning.study", "fmnist_lightning.evaluation").get_template("page.html.j2")
     html = page.render(
         results=results,
@@ -53,40 +90,35 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run]) ->
         num_shown=NUM_SHOWN,
         large_difference=LARGE_DIFFERENCE,
         large_differences={model: large_differences(result) for model, result in results["models"].items()},
-        runs=[(records[planned.variant][planned.seed].summary, run.folder.name) for planned, run in runs.items()],
-        figures={name: [data_url(_to_256_colours(png)) for png in (light[name], dark[name])] for name in light},
+        name_layers=alt_texts.name_layers,
+        images=ImageUrls(data),
+        alt=_describe(results),
+        figures=_draw(plotter, results),
     )
-    for name, content in (
-        ("results.json", json.dumps(results, indent=1, allow_nan=False) + "\n"),
-        (OVERVIEW, _to_256_colours(light["overview"])),
-        ("report.html", html),
-    ):
-        atomic_write(folder / name, content)
-    return results
+    atomic_write(folder / OVERVIEW, plotter.overview(results["models"]))
+    atomic_write(folder / "report.html", html)
 
 
-def _to_256_colours(png: bytes) -> bytes:
-    """The PNG in 256 colours, a third of the size."""
-    small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
-    return small.getvalue()
+def _recipe_runs(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    return select_runs(results, Variant(model), results["models"][model]["seeds"])
 
 
-def _draw(
-    plotter: StudyPlotter, results: dict[str, Any], records: Records, data: FashionMNISTData, wrong: Any, copies: Any
-) -> dict[str, bytes]:
-    drawn = {"overview": plotter.overview(results["models"]), "training_sizes": plotter.training_sizes(records)}
-    images, names = data.images["test"], data.class_names
+def _draw(plotter: StudyPlotter, results: dict[str, Any]) -> dict[str, str]:
+    drawn = {"training_sizes": plotter.training_sizes(results["training_size"])}
     for model in MODELS:
-        runs = records[Variant(model)]
-        title = f"{model.upper()}: mean counts over {len(runs)} seeds, and % of each true class"
-        matrix = results["models"][model]["confusion_matrix"]
-        drawn[f"confusion_matrix_{model}"] = plotter.confusion_matrix(matrix, names, title)
+        drawn[f"scores_{model}"] = plotter.scores(results["models"][model], model)
+        drawn[f"ablation_{model}"] = plotter.ablation(results, model)
         for measure in ("accuracy", "loss"):
-            drawn[f"{measure}_{model}"] = plotter.curves(runs, model, measure)
-        drawn[f"ablation_{model}"] = plotter.ablation(records, model)
-        drawn[f"confused_{model}"] = plotter.confused(images, confused_pairs(runs), names)
-    drawn["always_wrong"] = plotter.always_wrong(images, wrong, names)
-    train = torch.cat([data.images["train"], data.images["val"]])
-    drawn["duplicates"] = plotter.duplicates(images, train, copies, names)
+            drawn[f"{measure}_{model}"] = plotter.curves(_recipe_runs(results, model), model, measure)
     return drawn
+
+
+def _describe(results: dict[str, Any]) -> dict[str, str]:
+    """The alternative texts, by figure."""
+    texts = {"training_sizes": alt_texts.training_sizes(results["training_size"])}
+    for model in MODELS:
+        texts[f"scores_{model}"] = alt_texts.scores(results["models"][model], model)
+        texts[f"ablation_{model}"] = alt_texts.ablation(results["ablation"][model], model)
+        for measure in ("accuracy", "loss"):
+            texts[f"{measure}_{model}"] = alt_texts.curves(_recipe_runs(results, model), model, measure)
+    return texts

@@ -1,6 +1,6 @@
 """Reads the completed runs; runs that must not be compared are rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.manifest import read_measurements
 from fmnist_lightning.study.plan import PlannedRun, Variant
 
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 SAME = ("data", "data_sha256", "device", "precision", "versions", "code_sha256")  # per model
 
 
@@ -77,3 +78,28 @@ def read_records(runs: Mapping[PlannedRun, Run]) -> Records:
             if summary[fact] != first.summary[fact]:
                 raise ValueError(f"{run.folder}: {fact} differs from the other runs; remove the run to repeat it")
     return records
+
+
+def describe_runs(records: Records, runs: Mapping[PlannedRun, Run]) -> list[dict[str, Any]]:
+    """The part of results.json about each run: its scores, and its curves by epoch."""
+    described = []
+    for (variant, seed), run in runs.items():
+        record = records[variant][seed]
+        described.append(
+            {
+                "variant": variant.name,
+                "seed": seed,
+                "directory": run.folder.name,
+                "accuracy": record.accuracy,
+                "val_loss": record.summary["val"]["loss"],
+                **{key: record.summary[key] for key in ("best_epoch", "epochs", "fit_seconds")},
+                "stopped_early": record.stopped_early,
+                "history": {key: [round(row[key], 6) for row in record.epochs] for key in CURVES},
+            }
+        )
+    return described
+
+
+def select_runs(results: dict[str, Any], variant: Variant, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """The runs of a variant with some of its seeds, as `describe_runs` returns them."""
+    return [run for run in results["runs"] if run["variant"] == variant.name and run["seed"] in seeds]

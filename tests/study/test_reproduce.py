@@ -98,10 +98,20 @@ def test_page_is_self_contained_and_labelled(made):
     page = (made[0] / "report.html").read_text()
     assert "QUICK size" in page
     assert "NOT Fashion-MNIST" in page
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    figures = [f"Fig {number}" for number in range(1, 7)]
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    figures = [f"Fig. {number}: " for number in range(1, 7)]
     for heading in (*figures, "The six claims", "What the study does not specify"):
         assert heading in page
+
+
+def test_page_is_written_again_without_training(made, start):
+    folder = made[0]
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    process = start("reproduce.train=false")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert (folder / "report.html").read_bytes() == page
 
 
 def test_results_do_not_depend_on_jobs_and_completed_runs_are_kept(made, start):

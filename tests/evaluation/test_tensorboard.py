@@ -56,7 +56,7 @@ def sweep(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert answer.returncode == 1
     # two jobs fail, for their loss and not for their histograms
-    assert answer.stderr.count("error: optimizer.lr=1e+30: the loss is ") == 2
+    assert answer.stderr.count("failed: optimizer.lr=1e+30: the loss is ") == 2
     return folder / "sweep"
 
 

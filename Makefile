@@ -40,7 +40,7 @@ test: .venv/complete ## run the tests but those marked slow; ARGS="-k data" pass
 test-all: .venv/complete ## run every test, as .ci/run does
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
-faults: .venv/complete ## kill runs, fill disks, damage files: the long version, more than an hour on 2 cores; prints a table
+faults: .venv/complete ## kill runs, fill disks, damage files: the long version, 74 minutes of CPU time; prints a table
 	FAULTS=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/faults $(ARGS)
 
 lint: .venv/complete ## check format, style and types

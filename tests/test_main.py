@@ -184,6 +184,7 @@ def test_missing_dataset_without_network_is_a_one_line_error(command):
     assert Run(folder_of(answer)).read_summary()["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_runs_started_in_the_same_second_have_two_directories(command, tiny_overrides, tmp_path):
     arguments = [sys.executable, "-m", "fmnist_lightning", "model=ann", *tiny_overrides]
     pair = [subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -232,6 +233,7 @@ def test_ctrl_c_reports_the_best_epoch_so_far(tiny_overrides, tmp_path):
     assert stdout.strip().splitlines()[-1] == f"run: {run.folder}"
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_first_epoch_reports_nothing(tiny_overrides, tmp_path):
     run = Run(tmp_path / "run")
     slow = ["data.num_train=20000", "data.batch_size=1", "model.batch_norm=false"]  # an epoch of minutes
@@ -391,6 +393,7 @@ def test_torchrun_nodes_with_different_images_are_rejected(tiny_overrides, tmp_p
     assert Run(tmp_path / "run").read_summary()["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_callback_in_a_config_dir_is_called(command, tiny_overrides, tmp_path):
     (tmp_path / "mine.py").write_text(
         "from lightning.pytorch.callbacks import Callback\n"

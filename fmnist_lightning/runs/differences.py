@@ -35,8 +35,9 @@ def best_run(runs: Sequence[ScoredRun]) -> ScoredRun:
     Raises:
         ValueError: they cannot be compared by it.
     """
-    rows = ranked([{"job": run.name, "status": run.summary["status"], **rank_of(run.summary)} for run in runs])
-    row = best(rows)
+    # without overrides each run is a setting of its own
+    rows = [{"job": run.name, "status": run.summary["status"], "overrides": {}, **rank_of(run.summary)} for run in runs]
+    row = best(ranked(rows))
     if row is None:
         raise ValueError(
             "reference=best: these runs have different images, validation splits or monitored metrics, or none is "

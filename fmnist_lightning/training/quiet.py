@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hides IGNORED_WARNINGS, Lightning's messages about devices and its tips, and tracebacks of threads."""
+    """Hides IGNORED_WARNINGS, Lightning's messages about devices and its tips, and tracebacks of threads.
+
+    For all of a run: a thread of TensorBoard may fail at any time.
+    """
     levels = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.WARNING)

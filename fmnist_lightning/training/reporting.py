@@ -18,7 +18,6 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep_folder import varied_keys
 from fmnist_lightning.training.loggers import log_report, start_loggers
 from fmnist_lightning.training.prepare import PreparedRun
-from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.signals import StopOnSignal
 
 
@@ -34,8 +33,7 @@ def begin_logging(prepared: PreparedRun, cfg: DictConfig, summary: dict[str, Any
 
             hparams.begin_run(logger.experiment, cfg, summary, _varied_keys())
     settings: Any = OmegaConf.to_container(without_hydra(cfg), resolve=True)
-    with quiet():
-        return start_loggers(prepared.trainer.loggers, list(cfg.logger), settings, resume)
+    return start_loggers(prepared.trainer.loggers, list(cfg.logger), settings, resume)
 
 
 def _varied_keys() -> list[str]:

@@ -17,6 +17,7 @@ from fmnist_lightning.training.fit import fit_run
 from fmnist_lightning.training.last_checkpoint import is_dev_run
 from fmnist_lightning.training.loggers import finish_loggers
 from fmnist_lightning.training.prepare import PreparedRun, prepare, read_previous, summary_entries
+from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.reporting import begin_logging, report_run
 from fmnist_lightning.training.scoring import score_best
 from fmnist_lightning.training.signals import StopOnSignal
@@ -58,7 +59,7 @@ def train(
         "overrides": [*previous.get("overrides", []), *overrides],
         "config_sha256": config_sha256(cfg),
     }
-    with StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
+    with quiet(), StopOnSignal() as signals, ExitStack() as at_exit, RunStatus(run, summary) as status:
         at_exit.callback(clear_stage)
         if not resume:
             status.create(cfg, overrides)

@@ -102,7 +102,10 @@ def test_invalid_arguments_are_rejected_by_name(arguments, words):
 
 
 def test_precision_with_scaled_gradients_is_rejected(monkeypatch):
-    monkeypatch.setattr("fmnist_lightning.benchmark.check", lambda overrides: None)  # which requires a GPU for it
+    # the validation requires a GPU for it
+    monkeypatch.setattr(
+        "fmnist_lightning.benchmark.validate_command_line", lambda overrides: None
+    )  # which requires a GPU for it
     with pytest.raises(ValueError, match="16-mixed: steps are timed without scaled gradients"):
         benchmark(['trainer.precision="16-mixed"'])
 

@@ -94,6 +94,7 @@ def test_no_trainer_argument_is_read_from_the_environment(composed, reference, t
     assert results(Run(tmp_path / "run")) == results(reference)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 def test_unwritable_standard_output_is_reported_and_loses_no_run(tiny_overrides, reference, tmp_path):
     sweep = ["-m", "seed=0", "hydra/launcher=joblib", "hydra.sweep.dir=.", "hydra.sweep.subdir=run"]

@@ -86,6 +86,7 @@ def test_every_task_of_srun_would_train_the_whole_run(command):
     assert "trainer.devices=2: srun started this command more than once" in answer.stderr
 
 
+@pytest.mark.slow
 def test_train_called_from_python_ignores_foreign_ranks(data_root, tmp_path):
     program = (
         "import sys\n"

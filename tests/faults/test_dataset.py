@@ -298,6 +298,7 @@ def test_file_larger_than_any_archive_is_not_read_to_its_end(mirror, tmp_path, m
         archives.load(tmp_path / "data", [str(mirror)])
 
 
+@pytest.mark.slow
 def test_eight_concurrent_processes_succeed_and_download_once(server, tmp_path):
     program = (
         "import json, os, sys\n"

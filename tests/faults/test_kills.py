@@ -175,6 +175,7 @@ def test_resume_auto_ignores_runs_of_other_configurations(undisturbed_ann, serve
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.slow
 def test_run_resumed_for_more_epochs_is_identical_to_an_uninterrupted_one(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()
@@ -202,6 +203,7 @@ def test_run_resumed_for_more_epochs_is_identical_to_an_uninterrupted_one(undist
     assert_same_result(run, expected)
 
 
+@pytest.mark.slow
 def test_run_resumes_by_any_path_to_its_directory_and_once_at_a_time(undisturbed_ann, serve, empty):
     typed, expected, _ = undisturbed_ann
     folder = empty()

@@ -71,6 +71,7 @@ def test_failed_job_does_not_stop_the_others(made, sweep):
     assert "Traceback" in (job(sweep.folder, 0) / "fmnist.log").read_text()
 
 
+@pytest.mark.slow
 def test_table_that_cannot_be_written_is_a_one_line_error_and_stops_no_job(sweep):
     folder = sweep.folder.with_name("unwritten")
     (folder / "sweep.csv").mkdir(parents=True)
@@ -176,6 +177,7 @@ def test_sweep_is_not_resumed_if_completed_jobs_would_have_other_results(made, s
     assert "code or configuration changed since 3_ann_lr0.003_seed1 was completed" in answer.stderr
 
 
+@pytest.mark.slow
 def test_job_never_overwrites_a_run_of_another_configuration(made, sweep):
     other = job(sweep.folder, 0) / ".hydra" / "config.yaml"
     text = other.read_text()
@@ -186,6 +188,7 @@ def test_job_never_overwrites_a_run_of_another_configuration(made, sweep):
     other.write_text(text)
 
 
+@pytest.mark.slow
 def test_job_locked_by_another_process_is_not_touched(made, sweep):
     unfinished = job(sweep.folder, 0)
     with Run(unfinished).locked():
@@ -215,6 +218,7 @@ def test_concurrent_jobs_have_the_results_of_sequential_ones(launcher, made, swe
     assert "sweep: " in answer.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # isinstance reads deprecated attributes
 def test_objects_of_a_job_are_freed_after_it(composed, tmp_path):
     def live() -> tuple[int, int]:

@@ -205,6 +205,7 @@ def test_next_steps_are_whole_commands_with_relative_paths(tmp_path, capsys, mon
     assert last == f"run: {folder}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals")
 def test_a_terminal_shows_each_stage_from_the_start(tiny_overrides, tmp_path):
     import pty

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
+from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.runs import differences
 from fmnist_lightning.runs.compared import ScoredRun, read_runs
@@ -53,9 +54,7 @@ def compare(argv: list[str]) -> None:
     output = Path(arguments.output)
     if output.is_dir() or (output.exists() and MARKER not in output.read_bytes()[:1000]):
         raise ValueError(f"output={output}: exists and is not a comparison; not overwritten. Choose another output")
-    config_dirs = [Path(arguments.config_dir).resolve()] if arguments.config_dir else []
-    if config_dirs and not config_dirs[0].is_dir():
-        raise ValueError(f"--config-dir={arguments.config_dir}: no such directory")
+    config_dirs = config_dirs_of(arguments.config_dir)
     runs, left_out = read_runs(arguments.runs, config_dirs)
     reference = differences.best_run(runs) if arguments.reference == "best" else runs[0]
 

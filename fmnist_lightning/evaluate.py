@@ -12,13 +12,10 @@ Writes nothing. Exits with 1 if the scores differ from the run's summary.
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
-from fmnist_lightning.config.config_files import add_to_path
+from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
@@ -51,44 +48,23 @@ def evaluate(argv: list[str]) -> int:
     summary = run.read_summary()
     if "test" not in summary:
         raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    config_dirs = [Path(arguments.config_dir).resolve()] if arguments.config_dir else []
-    if config_dirs and not config_dirs[0].is_dir():
-        raise ValueError(f"--config-dir={arguments.config_dir}: no such directory")
+    config_dirs = config_dirs_of(arguments.config_dir)
     cfg = run.read_config(config_dirs=config_dirs)
     add_to_path(config_dirs)
 
     try:
-        scores = _score(run, cfg, summary, arguments)
+        show_stage("loading PyTorch")
+        from fmnist_lightning.data import FashionMNISTData
+        from fmnist_lightning.evaluation.terminal import print_scores
+        from fmnist_lightning.training.scoring import score_run
+
+        scores = score_run(run, cfg, arguments.data_root, arguments.accelerator, show_stage)
     finally:
         clear_stage()
-
-    from fmnist_lightning.data import FashionMNISTData
-    from fmnist_lightning.evaluation.terminal import print_scores
-
     print_scores(scores["test"], FashionMNISTData.class_names)
     agrees = _compare(scores, summary)
     print(f"run: {run.folder}")
     return 0 if agrees else 1
-
-
-def _score(run: Run, cfg: DictConfig, summary: dict[str, Any], arguments: Arguments) -> dict[str, Any]:
-    show_stage("loading PyTorch")
-
-    from hydra.utils import instantiate
-
-    from fmnist_lightning.inference.predictor import choose_device, load_best
-    from fmnist_lightning.training.scoring import score_splits
-
-    show_stage("loading the data")
-    predictor = load_best(run, cfg, choose_device(arguments.accelerator), summary["precision"])
-    # the data source that the run used, also if its config says auto
-    root = arguments.data_root or cfg.data.root
-    data = instantiate(cfg.data, source=summary["data"], root=root, _convert_="all")
-    data.setup()
-    data.check_images(summary, f"run={run.folder}")
-    show_stage("testing the best checkpoint")
-    scores, _ = score_splits(predictor, data)
-    return scores
 
 
 def _compare(scores: dict[str, Any], summary: dict[str, Any]) -> bool:

@@ -76,6 +76,13 @@ def user_config_dirs(hydra_node: Any) -> list[Path]:
     return [Path(source.path) for source in sources if Path(source.path) != CONF]
 
 
+def config_dirs_of(typed: str | None) -> list[Path]:
+    """The directory of --config-dir, in a list; ValueError if there is none of that name."""
+    if typed and not Path(typed).is_dir():
+        raise ValueError(f"--config-dir={typed}: no such directory")
+    return [Path(typed).resolve()] if typed else []
+
+
 def add_to_path(config_dirs: Sequence[Path]) -> None:
     """Makes the modules in the user's directories importable in this process."""
     for folder in map(str, config_dirs):

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Set
-from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.override_parser.types import Override
@@ -10,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.compose import CONFIG_NAME, Composer, run_dir_pattern
+from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.consistency import validate_config
 from fmnist_lightning.config.groups import validate_option
 from fmnist_lightning.config.keys import validate_override
@@ -41,8 +41,7 @@ def validate_command_line(
         ValueError: naming the key, what is allowed and the nearest valid name.
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what Hydra itself rejects.
     """
-    if config_dir and not Path(config_dir).is_dir():
-        raise ValueError(f"--config-dir={config_dir}: no such directory")
+    config_dirs_of(config_dir)  # rejects one that does not exist
     with Composer(config_dir, config_name) as composer:
         loader = composer.loader
         overrides = [null_to_empty_list(loader, typed) for typed in overrides]

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference.predictor import Predictor, load_best
+from fmnist_lightning.inference.predictor import Predictor, choose_device, load_best
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.callbacks import best_checkpoint
 from fmnist_lightning.training.hardware import trim_heap
@@ -39,6 +40,33 @@ def score_best(
     assert best.best_model_score is not None  # of limit_val_batches, unlike the scores
     monitored = {"metric": best.monitor, "mode": best.mode, "value": round(best.best_model_score.item(), 6)}
     return {"best_epoch": predictor.epoch, "monitored": monitored, **scores}, predictor
+
+
+def score_run(
+    run: Run, cfg: DictConfig, data_root: str | None, accelerator: str, show_stage: Callable[[str], None]
+) -> dict[str, Any]:
+    """Scores a completed run again, on its own images.
+
+    Args:
+        run: with scores in its summary.
+        cfg: its configuration.
+        data_root: the directory of the dataset; None is the run's.
+        accelerator: as trainer.accelerator.
+        show_stage: is told what is being done.
+
+    Raises:
+        ValueError: the images are not those of the run.
+    """
+    show_stage("loading the data")
+    summary = run.read_summary()
+    predictor = load_best(run, cfg, choose_device(accelerator), summary["precision"])
+    # the data source that the run used, also if its config says auto
+    data = instantiate(cfg.data, source=summary["data"], root=data_root or cfg.data.root, _convert_="all")
+    data.setup()
+    data.check_images(summary, f"run={run.folder}")
+    show_stage("testing the best checkpoint")
+    scores, _ = score_splits(predictor, data)
+    return scores
 
 
 def score_splits(

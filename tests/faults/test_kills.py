@@ -159,7 +159,7 @@ def test_two_processes_resume_together_bit_identically(undisturbed_ann, serve, t
     assert again.status == 0, again.output
     for answer in (undisturbed, interrupted, again):
         assert "rror" not in answer.output
-        assert "arning" not in answer.output
+        assert "Warning" not in answer.output
     assert_same_result(stopped, Run(tmp_path / "expected"))
 
 

@@ -1,4 +1,4 @@
-"""Times this machine: this project, Lightning with its defaults and a plain PyTorch loop.
+"""Times training: this project, Lightning's defaults and a plain PyTorch loop.
 
 python -m fmnist_lightning.benchmark [KEY=VALUE] [OVERRIDES]
 

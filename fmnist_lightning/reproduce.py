@@ -4,10 +4,10 @@ python -m fmnist_lightning.reproduce [KEY=VALUE] [OVERRIDES]
 
 reproduce.size=full    full, or quick: fewer epochs and images, in 3 minutes; it
                        does not reproduce the study
-reproduce.seeds=5      how many seeds (0 to 4), or which: reproduce.seeds=[0,3,7]
-reproduce.jobs=2       runs at a time; the number of cores unless given, 1 on a
+reproduce.seeds=5      how many seeds (0 to 4), or which ones, as in [0,3,7]
+reproduce.jobs=N       runs at a time: the number of cores unless given, 1 on a
                        GPU. Each uses one thread, so that the results do not
-                       depend on it
+                       depend on N
 reproduce.folder=DIR   outputs/reproduce/SIZE unless given
 reproduce.train=false  only writes report.html and overview.png again, from
                        results.json in reproduce.folder and the dataset

@@ -98,7 +98,8 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
             name = key.lstrip("-").replace("-", "_")
             if word.startswith("-") and not equals:  # --run DIR
                 text = next(words, "VALUE")
-            near = [name] if name in fields else difflib.get_close_matches(name, fields, n=1)
+            similar = [] if "/" in name else difflib.get_close_matches(name, fields, n=1)
+            near = [name] if name in fields else similar
             if not equals and not word.startswith("-"):  # DIR
                 near, text = [each for each in fields if fields[each].default is dataclasses.MISSING], word
             hint = f"; did you mean {near[0]}={text}?" if near else "."

@@ -18,7 +18,7 @@ EXAMPLES = {
     f"{COMMAND} optimizer.lr=3e-4": "change a value",
     f"{COMMAND} trainer.max_epochs=5": "train 5 epochs",
     f"{COMMAND} trainer.accelerator=gpu": "train on a GPU",
-    f"{COMMAND} experiment=fast_cnn": "a file of conf/",
+    f"{COMMAND} experiment=fast_cnn": "a stored experiment",
     f"{COMMAND} -m model=ann,cnn seed=0,1": "a sweep of 4 runs",
     f"{COMMAND} resume=DIR": "resume a run",
     f"{COMMAND} --cfg job": "show the config",
@@ -97,7 +97,7 @@ def _columns(entries: Iterable[Entry], width: int, left: int = 34) -> list[str]:
     """Two columns; a wide entry of the first one has a line of its own."""
     lines = []
     for typed, comment in entries:
-        wrapped = textwrap.wrap(comment, width - left) or [""]
+        wrapped = textwrap.wrap(comment, width - left, break_on_hyphens=False) or [""]
         if len(typed) > left - 4:
             lines.append(f"  {typed}")
             typed = ""

@@ -33,7 +33,7 @@ def load(root: str | Path, num_train: int, num_test: int) -> tuple[Tensor, Tenso
         with FileLock(folder / ".lock"):
             drawn = _read(path, num_train, num_test)  # another process may have drawn them
             if drawn is None:
-                log.warning("drawing %d synthetic images, once, into %s", num_train + num_test, folder)
+                log.warning("generating %s synthetic images, once, in %s", f"{num_train + num_test:,}", folder)
                 drawn = (*draw(num_train, seed=0), *draw(num_test, seed=1))
                 content = io.BytesIO()
                 np.savez(content, *drawn)

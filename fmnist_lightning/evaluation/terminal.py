@@ -18,7 +18,7 @@ def print_scores(scores: Mapping[str, Any], class_names: Sequence[str]) -> None:
     print(f"{'class':<14} precision     recall         F1    support")
     for row in scores["per_class"]:
         print(_row(row["name"], row, row["support"]))
-    print(f"{'accuracy':<14}{'':20} {scores['accuracy']:>10.4f} {total:>10}")
+    print(f"{'accuracy':<14}{'':21} {scores['accuracy']:>10.4f} {total:>10}")
     for average in ("macro", "weighted"):
         print(_row(f"{average} avg", scores[average], total))
 
@@ -32,4 +32,4 @@ def print_scores(scores: Mapping[str, Any], class_names: Sequence[str]) -> None:
 
 def _row(name: str, scores: Mapping[str, float], support: int) -> str:
     numbers = " ".join(f"{scores[measure]:>10.4f}" for measure in ("precision", "recall", "f1"))
-    return f"{name:<13}{numbers} {support:>10}"
+    return f"{name:<14}{numbers} {support:>10}"

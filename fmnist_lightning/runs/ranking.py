@@ -85,7 +85,7 @@ def warnings_of(rows: Sequence[Row]) -> list[str]:
     for note in notes:
         jobs = sorted(row["job"] for row in scored if row["data_note"] == note)
         which = "these scores" if len(jobs) == len(scored) else f"the scores of {', '.join(jobs)}"
-        found.append(f"{note}: {which} say nothing about Fashion-MNIST")
+        found.append(f"{note}: {which} say nothing about it")
     compared = _compared(rows)
     if len({row["images"] for row in compared}) > 1:
         found.append(

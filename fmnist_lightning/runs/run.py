@@ -50,7 +50,7 @@ class Run:
         run = cls(folder)
         for path in (run.folder, run.config_file, run.summary_json):
             if not path.exists():
-                raise ValueError(f"{key}={folder}: no run, {path} is missing; the last line of a run names its folder")
+                raise ValueError(f"{key}={folder}: no run, {path} is missing; a run's last line names its directory")
         return run
 
     @cached_property

@@ -42,7 +42,7 @@ class JobLines:
 
     def heading(self) -> list[str]:
         """What is printed before the first job."""
-        title = f"sweep of {self.num_jobs} jobs: {self.folder}"
+        title = f"sweep of {self.num_jobs} job{'s' * (self.num_jobs > 1)}: {self.folder}"
         if self.has_own_output:
             return [title, f"the table follows when all have ended; their output: {self.folder}/.submitit"]
         return [title, to_line(["done", *(title for title, _ in self._keys.values()), *self._last], self._widths)]
@@ -113,10 +113,11 @@ def final_table(rows: Sequence[Row], width: int | None = None) -> list[str]:
     names = [*(["value"] if monitored not in ("val/loss", "val/accuracy") else []), *TITLES]
     columns: dict[str, list[str]] = {}
     if settings:
-        title = f"Mean ± std over n seeds, by mean {order(rows)}"
+        title = "Mean ± std over n seeds" + f", by mean {order(rows)}" * (len(settings) > 1)
         columns["n"] = [count(setting) for setting in settings]
         columns |= {_title(name, monitored): [format_mean(setting, name) for setting in settings] for name in names}
-        columns[""] = ["best" if any(row is best_row for row in setting.rows) else "" for setting in settings]
+        is_best = [len(settings) > 1 and any(row is best_row for row in setting.rows) for setting in settings]
+        columns[""] = ["best" * each for each in is_best]
         overrides = [setting.overrides for setting in settings]
         keys = [key for key in swept_keys(rows) if key != SEED]
     else:

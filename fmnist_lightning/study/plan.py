@@ -128,4 +128,5 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """
     for override in overrides:
         if override.partition("=")[0] not in ALLOWED_OVERRIDES:
-            raise ValueError(f"{override}: the study fixes this; allowed are {', '.join(ALLOWED_OVERRIDES)}")
+            allowed = ", ".join(["reproduce.KEY (--help lists them)", *ALLOWED_OVERRIDES])
+            raise ValueError(f"{override}: the study fixes this; allowed are {allowed}")

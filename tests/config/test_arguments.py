@@ -31,6 +31,7 @@ def test_arguments_are_parsed_into_the_dataclass_of_a_command():
     [
         (Export, ["rum=x"], "rum=x: no such argument; did you mean run=x? Allowed are run=DIR, format=NAME"),
         (Export, ["outputs"], "outputs: no such argument; did you mean run=outputs? Allowed are run=DIR"),
+        (Export, ["format/ann"], "format/ann: no such argument; did you mean run=format/ann? Allowed are run=DIR"),
         (Export, ["--run", "outputs"], "--run: no such argument; did you mean run=outputs?"),
         (Export, ["--format=onnx"], "--format=onnx: no such argument; did you mean format=onnx?"),
         (Export, ["--verbose"], "--verbose: no such argument. Allowed are run=DIR"),

@@ -14,7 +14,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all faults lint audit format reproduce benchmark tensorboard lock clean
+.PHONY: help setup train test test-all faults lint audit format reproduce benchmark tensorboard screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ benchmark: .venv/complete ## benchmark this machine, ANN and CNN; ARGS="repeats=
 
 tensorboard: .venv/complete ## browse the runs in outputs/
 	$(BIN)/tensorboard --logdir outputs $(ARGS)
+
+screenshots: .venv/complete ## make docs/images again: trains two ANNs; needs chromium
+	$(BIN)/python docs/screenshots.py
 
 lock: ## write the versions of .venv to requirements.lock
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock.new

@@ -30,6 +30,7 @@ NOT_RUN = {
     r"make (test|faults)": "runs the tests",
     r"(\w+=\S+ )?make setup|.*(pip|PIP_CACHE_DIR|py -m venv).*": "installs packages",
     r"make reproduce": "an hour of training",
+    r"make screenshots": "needs the dataset and chromium",
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",
@@ -206,6 +207,13 @@ def test_internal_links_lead_to_a_file_and_a_heading(page):
         file = page.parent / path if path else page
         assert file.exists(), target
         assert not anchor or anchor in slugs_of(file), target
+
+
+def test_pictures_are_small_and_shown():
+    shown = {Path(target).name for page in PAGES for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())}
+    for picture in (REPOSITORY / "docs/images").iterdir():
+        assert picture.name in shown
+        assert picture.stat().st_size < 150_000
 
 
 def test_every_page_is_linked_from_the_readme():

@@ -77,7 +77,7 @@ def documented_model() -> tuple[str, str, list[list[str]]]:
     (python,), (config,), (shell,) = (
         re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL) for kind in ("python", "yaml", "sh")
     )
-    return python, config, [line.split() for line in shell.splitlines()]
+    return python, config, [line.split() for line in shell.replace("\\\n", " ").splitlines()]
 
 
 @pytest.fixture(scope="module")

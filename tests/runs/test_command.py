@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from fmnist_lightning.config.compose import compose_config, without_hydra
 from fmnist_lightning.runs.command import repeat_command
 from fmnist_lightning.runs.provenance import config_sha256
 from fmnist_lightning.runs.run import Run
+
+
+@pytest.fixture(autouse=True)
+def without_config_dir(monkeypatch):
+    """This process has no --config-dir, which a test before may have left."""
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 
 
 def command_of(typed: list[str], *of_start_and_resumes: str) -> str | None:

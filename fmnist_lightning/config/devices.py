@@ -16,9 +16,9 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
     if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
         if is_list(devices):
             raise ValueError(f"trainer.devices={list(devices)}: a CPU has no device indices; set a number of processes")
-        cores = max(os.cpu_count() or 1, 2)  # two processes may be tried anywhere
-        if is_int(devices) and devices > cores:
-            raise ValueError(f"trainer.devices={devices}: one process per CPU core at most, {cores} on this machine")
+        most = max(2 * (os.cpu_count() or 1), 8)  # each process takes about 1 GB of memory
+        if is_int(devices) and devices > most:
+            raise ValueError(f"trainer.devices={devices}: must be at most {most} processes on the CPUs of this machine")
         return
     if (accelerator == "mps" and not on_mac) or (accelerator == "cuda" and on_mac) or num_gpus() == 0:
         raise ValueError(

@@ -62,7 +62,7 @@ def compare(argv: list[str]) -> None:
         show_stage("loading PyTorch")
         from fmnist_lightning.evaluation.comparison_page import build_page
         from fmnist_lightning.evaluation.comparison_terminal import print_comparison
-        from fmnist_lightning.inference.test_images import read_test_images
+        from fmnist_lightning.inference.run_data import read_test_images
 
         comparison = _compare(runs, reference, arguments.reference, left_out)
         show_stage("loading the images")

@@ -119,9 +119,11 @@ def set_hydra_config(cfg: DictConfig, output_dir: str | None = None) -> None:
         cfg.hydra.runtime.output_dir = output_dir or str(Path(cfg.hydra.run.dir).absolute())
 
 
-def run_dir_pattern(cfg: DictConfig) -> str:
-    """hydra.run.dir with its interpolations not resolved."""
-    return str(OmegaConf.to_container(cfg.hydra.run, resolve=False)["dir"])  # type: ignore[index,call-overload]
+def unresolved(node: DictConfig, key: str) -> str:
+    """The value of a key, such as dir of hydra.run, with its interpolations not resolved."""
+    values = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(values, dict)
+    return str(values[key])
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

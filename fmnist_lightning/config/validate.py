@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import CONFIG_NAME, Composer, run_dir_pattern
+from fmnist_lightning.config.compose import CONFIG_NAME, Composer, unresolved
 from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.consistency import validate_config
 from fmnist_lightning.config.groups import validate_option
@@ -130,5 +130,5 @@ def _check_job(cfg: DictConfig, known: Set[str], mode: _Mode, check_hardware: bo
             f"resume={cfg.resume}: resumes a single run; to resume a sweep, repeat its command with hydra.sweep.dir"
         )
     if check_hardware and cfg.resume in (None, "auto"):  # a resumed run has a configuration of its own
-        check_machine(cfg.trainer, run_dir_pattern(cfg), mode.launcher)
+        check_machine(cfg.trainer, unresolved(cfg.hydra.run, "dir"), mode.launcher)
         check_data_root(cfg.data)

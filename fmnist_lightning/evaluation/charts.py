@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from fmnist_lightning.evaluation.axes import epoch_axis, measure_axis
+from fmnist_lightning.evaluation.choice import STAGES
 from fmnist_lightning.evaluation.scores import CalibrationBin, worst_mistakes
 
-STAGES = {"train": "training", "val": "validation"}
 MAX_DOTS = 60  # a longer curve has no dot per epoch
 NUM_GUESSES = 3  # the most probable classes of a misclassified image
 

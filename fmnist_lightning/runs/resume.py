@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lightning.config.compose import run_dir_pattern, set_hydra_config, without_hydra
+from fmnist_lightning.config.compose import set_hydra_config, unresolved, without_hydra
 from fmnist_lightning.config.config_files import CONF, user_config_dirs, walk
 from fmnist_lightning.config.consistency import REQUIRED_CALLBACKS, validate_config
 from fmnist_lightning.config.launch import Launch
@@ -62,7 +62,7 @@ def find_unfinished_runs(cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> I
     for key, value, _ in walk(OmegaConf.to_container(without_hydra(cfg))):
         if isinstance(value, str) and "${now:" in value:
             raise ValueError(f"resume=auto: {key}={value} has another value each time; type a fixed one")
-    pattern = run_dir_pattern(cfg)
+    pattern = unresolved(cfg.hydra.run, "dir")
     for run in _runs(pattern):
         set_hydra_config(cfg, str(run.folder))
         wanted = config_sha256(cfg)

@@ -8,6 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lightning.config.compose import unresolved
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.provenance import code_sha256, config_sha256
@@ -80,7 +81,7 @@ def _check_completed(launch: Launch) -> None:
 
 def _check_subdirs(launch: Launch) -> None:
     """Rejects a hydra.sweep.subdir that gives two jobs one directory."""
-    pattern = _subdir_pattern(launch.cfg)
+    pattern = unresolved(launch.cfg.hydra.sweep, "subdir")
     if re.search(r"\$\{hydra[.:]job\.(num|id)\}", pattern):
         return
     subdirs: set[str] = set()
@@ -92,10 +93,6 @@ def _check_subdirs(launch: Launch) -> None:
                 "add ${hydra.job.num} to it"
             )
         subdirs.add(subdir)
-
-
-def _subdir_pattern(cfg: DictConfig) -> str:
-    return str(OmegaConf.to_container(cfg.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index,call-overload]
 
 
 def is_completed_job(run: Run, cfg: DictConfig, config_dirs: Sequence[Path] = ()) -> bool:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.inference.predictor import Predictor, choose_device, load_best
+from fmnist_lightning.inference.run_data import run_datamodule
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.callbacks import best_checkpoint
 from fmnist_lightning.training.hardware import trim_heap
@@ -60,8 +60,7 @@ def score_run(
     show_stage("loading the data")
     summary = run.read_summary()
     predictor = load_best(run, cfg, choose_device(accelerator), summary["precision"])
-    # the data source that the run used, also if its config says auto
-    data = instantiate(cfg.data, source=summary["data"], root=data_root or cfg.data.root, _convert_="all")
+    data = run_datamodule(run, cfg, data_root)
     data.setup()
     data.check_images(summary, f"run={run.folder}")
     show_stage("testing the best checkpoint")

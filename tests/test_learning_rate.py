@@ -6,7 +6,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from fmnist_lightning.inference.predictor import load_best
+from fmnist_lightning.inference.load import load_best
 from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.untrusted import override_config

@@ -261,17 +261,17 @@ if "torch.distributed.run" not in sys.orig_argv:
     from fmnist_lightning.inference.predictor import Predictor
     from fmnist_lightning.models import Classifier
 
-    step, logits = Classifier.training_step, Predictor.logits
+    step, outputs = Classifier.training_step, Predictor.outputs
 
     def recorded_step(self, batch, batch_idx):
         record("train", self.current_epoch, batch[0])
         return step(self, batch, batch_idx)
 
-    def recorded_logits(self, images, after_batch=None):
+    def recorded_outputs(self, images, after_batch=None):
         record("score", 0, images)
-        return logits(self, images, after_batch)
+        return outputs(self, images, after_batch)
 
-    Classifier.training_step, Predictor.logits = recorded_step, recorded_logits
+    Classifier.training_step, Predictor.outputs = recorded_step, recorded_outputs
 """
 
 

@@ -1,26 +1,37 @@
-"""Loads the best checkpoint of a run and predicts with it."""
+"""From images to probabilities, features and outlier flags, with the model of one run."""
 
+import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
-from fmnist_lightning.config.config_files import add_to_path
-from fmnist_lightning.config.constraints import is_number
 from fmnist_lightning.data.archives import CLASS_NAMES
+from fmnist_lightning.inference.inputs import to_images
 from fmnist_lightning.models import Classifier
-from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
-from fmnist_lightning.runs.run import Run
 
 BATCH_SIZE = 512
 
 
+class Outputs(NamedTuple):
+    """What one forward pass computes, float32 on the CPU."""
+
+    logits: Tensor  # (N, 10)
+    features: Tensor  # (N, F), the input of the last linear layer, flattened; F is 0 in a model without one
+
+
+class Classified(NamedTuple):
+    """Predictions, and which images do not resemble the training images."""
+
+    probabilities: Tensor  # (N, 10) float32, calibrated
+    outlier_scores: Tensor  # (N,) float32; the larger, the less an image resembles the training images
+    is_outlier: Tensor  # (N,) bool
+    reasons: list[str]  # why an image is flagged; empty if it is not
+
+
 class Predictor:
-    """The model of a run's best checkpoint, on one device.
+    """The model of a run's best checkpoint, on one device. Threads may share it.
 
     Args:
         model: the trained model.
@@ -34,82 +45,54 @@ class Predictor:
     def __init__(self, model: Classifier, epoch: int, device: torch.device | str, precision: str) -> None:
         self.model, self.device = model.to(device).eval(), torch.device(device)
         self.epoch, self.precision = epoch, precision
+        self.temperature = 1.0
+        self._lock = threading.Lock()
+        self._features: list[Tensor] = []  # inputs of the linear layers, in the order of their calls
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear):
+                layer.register_forward_pre_hook(self._keep_input)
 
-    def predict(self, images: Tensor) -> Tensor:
-        """Probabilities (N, 10) float32 of images (N, 28, 28) uint8."""
-        return self.logits(images).softmax(dim=1)
+    def _keep_input(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._features[:] = inputs[:1]
+
+    def predict(self, images: Tensor | Sequence[Any]) -> Tensor:
+        """Calibrated probabilities (N, 10) float32 of images as `inputs.to_images` takes them."""
+        return self.probabilities(self.logits(to_images(images)))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Calibrated probabilities (N, 10) of logits: softmax after division by the temperature."""
+        return (logits / self.temperature).softmax(dim=1)
+
+    def classify(self, images: Tensor | Sequence[Any]) -> Classified:
+        """Calibrated probabilities and outlier flags, in one forward pass; images as for `inputs.to_images`."""
+        logits, _ = self.outputs(to_images(images))
+        probabilities = self.probabilities(logits)
+        scores = 1 - probabilities.amax(dim=1)
+        flags = scores > 0.5
+        reasons = ["low confidence" if flag else "" for flag in flags.tolist()]
+        return Classified(probabilities, scores, flags, reasons)
+
+    def features(self, images: Tensor | Sequence[Any]) -> Tensor:
+        """The input (N, F) float32 of the last linear layer, of images as `inputs.to_images` takes them."""
+        return self.outputs(to_images(images)).features
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, 10) float32, on the CPU, of images (N, 28, 28) uint8; not calibrated."""
+        return self.outputs(images).logits
 
     @torch.inference_mode()
-    def logits(self, images: Tensor, after_batch: Callable[[], None] | None = None) -> Tensor:
-        """Logits (N, 10) float32, on the CPU, of images (N, 28, 28) uint8; `after_batch` may raise to stop."""
+    def outputs(self, images: Tensor, after_batch: Callable[[], None] | None = None) -> Outputs:
+        """Logits and features of images (N, 28, 28) uint8; `after_batch` may raise to stop."""
         if images.dtype != torch.uint8 or images.shape[1:] != (28, 28):
             raise ValueError(f"images: {tuple(images.shape)} {images.dtype}; must be (N, 28, 28) uint8")
         # as Lightning does: no float16 on a CPU
         half = torch.float16 if self.precision == "16-mixed" and self.device.type != "cpu" else torch.bfloat16
-        batches = []
-        with torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed")):
+        logits, features = [], []
+        with self._lock, torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed")):
             for batch in images.split(BATCH_SIZE):
-                batches.append(self.model(batch.to(self.device)).float().cpu())
+                logits.append(self.model(batch.to(self.device)).float().cpu())
+                last = self._features[0] if self._features else logits[-1][:, :0]
+                features.append(last.flatten(1).float().cpu())
                 if after_batch is not None:
                     after_batch()
-        return torch.cat(batches)
-
-
-def load_run(
-    directory: str | Path,
-    config_dirs: Sequence[str | Path] = (),
-    accelerator: str = "auto",
-    precision: str | None = None,
-) -> Predictor:
-    """Loads the best checkpoint of a run.
-
-    Args:
-        directory: the run's directory.
-        config_dirs: the user's config directories, as given to training by --config-dir.
-        accelerator: as trainer.accelerator.
-        precision: as trainer.precision; None is that of the run.
-
-    Raises:
-        ValueError: the directory contains no run or no checkpoint, or its config or checkpoint is not accepted.
-    """
-    run = Run.existing(directory)
-    paths = [Path(path).resolve() for path in config_dirs]
-    for path in paths:
-        if not path.is_dir():
-            raise ValueError(f"config_dirs: {path}: no such directory")
-    cfg = run.read_config(config_dirs=paths)
-    add_to_path(paths)
-    return load_best(run, cfg, choose_device(accelerator), precision or run.read_summary().get("precision", "32-true"))
-
-
-def load_best(run: Run, cfg: DictConfig, device: torch.device | str = "cpu", precision: str = "32-true") -> Predictor:
-    """Loads the best checkpoint of a run whose config has been read; ValueError if it does not fit the model."""
-    if not run.best_checkpoint.exists():
-        raise ValueError(f"{run.folder}: has no checkpoint, no epoch was completed")
-    checkpoint = read_checkpoint(run.best_checkpoint)
-    model: Classifier = instantiate(cfg.model, _convert_="all")
-    load_weights(model, add_mean_and_std(checkpoint, model), run.best_checkpoint)
-    return Predictor(model, checkpoint["epoch"] + 1, device, precision)
-
-
-def add_mean_and_std(checkpoint: dict[str, Any], model: Classifier) -> dict[str, Any]:
-    """The checkpoint; in one of version 0.1, mean and std are moved from the datamodule to the model's first layer."""
-    data = checkpoint.get("FashionMNISTData")
-    if "normalize.mean" in checkpoint["state_dict"] or not isinstance(data, dict):
-        return checkpoint
-    if not all(is_number(data.get(name)) for name in ("mean", "std")):
-        return checkpoint
-    model.normalize.set_mean_and_std(data["mean"], data["std"])
-    first = {f"normalize.{name}": value for name, value in model.normalize.state_dict().items()}
-    return {**checkpoint, "state_dict": {**checkpoint["state_dict"], **first}}
-
-
-def choose_device(accelerator: str) -> torch.device:
-    """The device of trainer.accelerator, for auto the fastest of this machine; ValueError if it is missing."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return torch.device("mps")
-    if accelerator in ("auto", "cpu"):
-        return torch.device("cpu")
-    raise ValueError(f"accelerator={accelerator}: this machine has no such device; auto and cpu are allowed here")
+        return Outputs(torch.cat(logits), torch.cat(features))

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference.predictor import add_mean_and_std, load_best
+from fmnist_lightning.inference.load import add_mean_and_std, load_best
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.runs.run import Run

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference.predictor import Predictor, choose_device, load_best
+from fmnist_lightning.inference.load import choose_device, load_best
+from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.inference.run_data import run_datamodule
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.callbacks import best_checkpoint
@@ -79,7 +80,7 @@ def score_splits(
     """
     from fmnist_lightning.evaluation.scores import loss_and_accuracy, score  # training starts sooner without
 
-    logits = {stage: predictor.logits(data.images[stage], after_batch) for stage in ("val", "test")}
+    logits = {stage: predictor.outputs(data.images[stage], after_batch).logits for stage in ("val", "test")}
     for stage, values in logits.items():
         assert len(values) == len(data.labels[stage]), "each image is scored exactly once"
     return {

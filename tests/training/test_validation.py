@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference.predictor import load_best
+from fmnist_lightning.inference.load import load_best
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 from fmnist_lightning.training.scoring import score_splits

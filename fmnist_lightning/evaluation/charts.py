@@ -15,6 +15,7 @@ from fmnist_lightning.evaluation.choice import STAGES
 from fmnist_lightning.evaluation.scores import CalibrationBin, worst_mistakes
 
 MAX_DOTS = 60  # a longer curve has no dot per epoch
+PALETTE = 16  # colours of an RGB image; its PNG is a third of the size
 NUM_GUESSES = 3  # the most probable classes of a misclassified image
 
 
@@ -79,10 +80,12 @@ def matrix_rows(counts: Sequence[Sequence[int]]) -> list[list[tuple[int, float]]
     return [[(count, count / max(sum(row), 1)) for count in row] for row in counts]
 
 
-def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """The worst mistakes, each with its image as a PNG and its most probable classes."""
+def mistakes(
+    images: Tensor, labels: Tensor, probabilities: Tensor, class_names: Sequence[str], saliency: Tensor
+) -> list[dict[str, Any]]:
+    """The worst mistakes, each with its image and its saliency map as PNGs and its most probable classes."""
     shown = []
-    for index in worst_mistakes(labels, probabilities).tolist():
+    for index, overlay in zip(worst_mistakes(labels, probabilities).tolist(), saliency, strict=True):
         top = probabilities[index].topk(min(NUM_GUESSES, len(class_names)))
         label = int(labels[index])
         guesses = [
@@ -96,13 +99,15 @@ def mistakes(images: Tensor, labels: Tensor, probabilities: Tensor, class_names:
                 "probability": probabilities[index, label].item(),
                 "guesses": guesses,
                 "image": to_png(images[index]),
+                "saliency": to_png(overlay),
             }
         )
     return shown
 
 
-def to_png(image: Tensor) -> bytes:
-    """A grayscale image (H, W) uint8 as a PNG."""
+def to_png(pixels: Tensor) -> bytes:
+    """An image as a small PNG: grayscale (H, W) uint8, or RGB (H, W, 3) uint8 with a palette."""
+    image = Image.fromarray(pixels.numpy())
     buffer = io.BytesIO()
-    Image.fromarray(image.numpy()).save(buffer, "PNG", optimize=True)
+    (image if image.mode == "L" else image.quantize(PALETTE)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -30,6 +30,7 @@ def build_report(
     images: Tensor,
     class_names: Sequence[str],
     origin: Origin,
+    saliency: Tensor,
 ) -> dict[str, str | bytes]:
     """Makes every file of the report.
 
@@ -40,6 +41,7 @@ def build_report(
         images: the test images (N, 28, 28) uint8.
         class_names: by label.
         origin: how the run was made.
+        saliency: the worst mistakes under their saliency maps, RGB (M, 28, 28, 3) uint8.
 
     Returns:
         Contents by name; report.html is self-contained.
@@ -58,7 +60,7 @@ def build_report(
             calibration=reliability(calibration_bins(labels, probabilities)),
             matrix=matrix_rows(summary["test"]["confusion_matrix"]),
             pairs=confused_pairs(summary["test"]["confusion_matrix"], num=NUM_PAIRS),
-            mistakes=mistakes(images, labels, probabilities, class_names),
+            mistakes=mistakes(images, labels, probabilities, class_names, saliency),
             num_mistakes=int((probabilities.argmax(dim=1) != labels).sum()),
             num_bins=CALIBRATION_BINS,
             chance_loss=math.log(len(class_names)),

@@ -46,7 +46,7 @@ class Predictor:
         self.model, self.device = model.to(device).eval(), torch.device(device)
         self.epoch, self.precision = epoch, precision
         self.temperature = 1.0
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()  # of the model, whose layers' inputs are kept
         self._features: list[Tensor] = []  # inputs of the linear layers, in the order of their calls
         for layer in model.modules():
             if isinstance(layer, nn.Linear):
@@ -88,7 +88,7 @@ class Predictor:
         # as Lightning does: no float16 on a CPU
         half = torch.float16 if self.precision == "16-mixed" and self.device.type != "cpu" else torch.bfloat16
         logits, features = [], []
-        with self._lock, torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed")):
+        with self.lock, torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed")):
             for batch in images.split(BATCH_SIZE):
                 logits.append(self.model(batch.to(self.device)).float().cpu())
                 last = self._features[0] if self._features else logits[-1][:, :0]

@@ -74,12 +74,16 @@ def _report(
 ) -> None:
     from fmnist_lightning.evaluation.origin import Origin
     from fmnist_lightning.evaluation.report import build_report
+    from fmnist_lightning.evaluation.scores import worst_mistakes
+    from fmnist_lightning.inference.saliency import saliency_overlays
 
     data, predictions = prepared.datamodule, run.read_predictions()
     config = OmegaConf.load(run.config_file)  # resolved
     assert isinstance(config, DictConfig)
     origin = Origin(config, run.folder.absolute(), repeat_command(run, summary))
-    files = build_report(summary, run.read_metrics(), predictions, data.images["test"], data.class_names, origin)
+    images, names = data.images["test"], data.class_names
+    saliency = saliency_overlays(predictor, images[worst_mistakes(*predictions)])
+    files = build_report(summary, run.read_metrics(), predictions, images, names, origin, saliency)
     run.write_report(files)
     signals.raise_if_signalled()
     for logger in prepared.trainer.loggers:
@@ -89,7 +93,7 @@ def _report(
         from fmnist_lightning.evaluation import tensorboard
         from fmnist_lightning.evaluation.projector import NUM_IMAGES, projector_files
 
-        images, writer, names = data.images["test"], logger.experiment, data.class_names
+        writer = logger.experiment
         text = run.config_file.read_text(encoding="utf-8")
         texts = {"config": text, "report": str(files["classification_report.txt"])}
         tensorboard.end_run(writer, summary, predictions, images, texts, names)

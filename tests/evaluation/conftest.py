@@ -14,7 +14,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.comparison import ComparedRun
 from fmnist_lightning.evaluation.origin import Origin
 from fmnist_lightning.evaluation.report import build_report
-from fmnist_lightning.evaluation.scores import score
+from fmnist_lightning.evaluation.scores import score, worst_mistakes
 
 NAMES = FashionMNISTData.class_names
 EPOCH = {"train/loss": 0.6, "train/accuracy": 0.7, "val/loss": 0.5, "val/accuracy": 0.8}
@@ -71,7 +71,9 @@ def make_report(
     }
     images = torch.randint(256, (len(labels), 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     origin = Origin(config_of(*config), Path(folder), command)
-    return build_report(summary | changes, epochs, (labels, logits.softmax(1)), images, NAMES, origin)
+    predictions = labels, logits.softmax(1)
+    saliency = torch.zeros(len(worst_mistakes(*predictions)), 28, 28, 3, dtype=torch.uint8)
+    return build_report(summary | changes, epochs, predictions, images, NAMES, origin, saliency)
 
 
 def compared(

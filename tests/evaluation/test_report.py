@@ -113,6 +113,7 @@ def test_the_page_shows_each_mistake_with_its_most_probable_classes(files, predi
     for image, index, name in shown:
         assert Image.open(io.BytesIO(base64.b64decode(image))).size == (28, 28)
         assert name == NAMES[labels[int(index)]]
+    assert page.count('alt="Its saliency map"') == 24
     first = page.partition(f'alt="Test image {shown[0][1]},')[2].partition("</ol>")[0]
     top = probabilities[int(shown[0][1])].topk(3)
     for label, probability in zip(top.indices, top.values, strict=True):

@@ -1,21 +1,24 @@
-"""Launchers and loggers whose package is an extra of fmnist_lightning."""
+"""Launchers, loggers and commands whose package is an extra of fmnist_lightning."""
 
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-EXTRAS = {  # by launcher or logger class: the module that it needs, and the extra that installs it
+EXTRAS = {  # by launcher, logger class or package: the module that it needs, and the extra that installs it
     "joblib": ("hydra_plugins.hydra_joblib_launcher", "sweep"),
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
     "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
     "slurm": ("hydra_plugins.hydra_submitit_launcher", "sweep"),
     "lightning.pytorch.loggers.MLFlowLogger": ("mlflow", "mlflow"),
     "lightning.pytorch.loggers.WandbLogger": ("wandb", "wandb"),
+    "onnx": ("onnx", "export"),
+    "onnxscript": ("onnxscript", "export"),
+    "onnxruntime": ("onnxruntime", "export"),
 }
 
 
 def check_installed(name: str, typed: str) -> None:
-    """Rejects a launcher or logger class whose package is not installed; `typed` is the override that chose it."""
+    """Rejects an entry of EXTRAS whose package is not installed; `typed` is the argument that chose it."""
     if name not in EXTRAS:
         return
     module, extra = EXTRAS[name]

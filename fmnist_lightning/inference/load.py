@@ -71,12 +71,18 @@ def load_runs(
 
 def load_best(run: Run, cfg: DictConfig, device: torch.device | str = "cpu", precision: str = "32-true") -> Predictor:
     """Loads the best checkpoint of a run whose config has been read; ValueError if it does not fit the model."""
+    model, epoch = load_model(run, cfg)
+    return Predictor(model, epoch, device, precision)
+
+
+def load_model(run: Run, cfg: DictConfig) -> tuple[Classifier, int]:
+    """The model with the weights of a run's best checkpoint, and its epoch, counted from 1; raises as `load_best`."""
     if not run.best_checkpoint.exists():
         raise ValueError(f"{run.folder}: has no checkpoint, no epoch was completed")
     checkpoint = read_checkpoint(run.best_checkpoint)
     model: Classifier = instantiate(cfg.model, _convert_="all")
     load_weights(model, add_mean_and_std(checkpoint, model), run.best_checkpoint)
-    return Predictor(model, checkpoint["epoch"] + 1, device, precision)
+    return model, checkpoint["epoch"] + 1
 
 
 def add_mean_and_std(checkpoint: dict[str, Any], model: Classifier) -> dict[str, Any]:

@@ -261,17 +261,17 @@ if "torch.distributed.run" not in sys.orig_argv:
     from fmnist_lightning.inference.predictor import Predictor
     from fmnist_lightning.models import Classifier
 
-    step, outputs = Classifier.training_step, Predictor.outputs
+    step, logits = Classifier.training_step, Predictor.logits
 
     def recorded_step(self, batch, batch_idx):
         record("train", self.current_epoch, batch[0])
         return step(self, batch, batch_idx)
 
-    def recorded_outputs(self, images, after_batch=None):
+    def recorded_logits(self, images, after_batch=None):
         record("score", 0, images)
-        return outputs(self, images, after_batch)
+        return logits(self, images, after_batch)
 
-    Classifier.training_step, Predictor.outputs = recorded_step, recorded_outputs
+    Classifier.training_step, Predictor.logits = recorded_step, recorded_logits
 """
 
 

@@ -51,11 +51,10 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
     }
     per_class = averages.pop("none")
     support = labels.bincount(minlength=num_classes)
-    calibration_error = multiclass_calibration_error(logits.softmax(1), labels, num_classes, n_bins=CALIBRATION_BINS)
     return {
         "loss": _number(F.cross_entropy(logits, labels)),
         "accuracy": _number(multiclass_accuracy(logits, labels, num_classes, average="micro")),
-        "calibration_error": _number(calibration_error),
+        "calibration_error": calibration_error(logits, labels),
         **{average: {name: _number(value) for name, value in means.items()} for average, means in averages.items()},
         "per_class": [
             {
@@ -68,6 +67,12 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
         ],
         "confusion_matrix": multiclass_confusion_matrix(logits, labels, num_classes).tolist(),
     }
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
+    """The expected calibration error over 15 bins (Guo et al. 2017) of logits (N, C) and labels (N,)."""
+    num_classes = logits.shape[1]
+    return _number(multiclass_calibration_error(logits.softmax(1), labels, num_classes, n_bins=CALIBRATION_BINS))
 
 
 def _number(value: Tensor) -> float:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import compute_curve
@@ -83,21 +82,12 @@ def add_graph(writer: SummaryWriter, network: nn.Module, inputs: Tensor) -> None
     Args:
         writer: of the run directory.
         network: from normalised images to logits, on the CPU, in evaluation mode.
-        inputs: normalised images (N, 1, 28, 28) float32.
+        inputs: a normalised image (1, 1, 28, 28) float32.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.trace")  # used by add_graph
         try:
-            writer.add_graph(network, inputs[:1])
+            writer.add_graph(network, inputs)
         except Exception as error:  # not every network can be traced, and none with PYTORCH_JIT=0
             what = f"{type(error).__name__}: {error}".partition("\n")[0]
             log.warning("TensorBoard shows no graph of this network: %s", what)
-
-
-def last_features(network: nn.Module, inputs: Tensor) -> Tensor | None:
-    """The features (N, units) before the last layer; None if the network is no sequence of layers."""
-    if not isinstance(network, nn.Sequential):
-        return None
-    with torch.inference_mode():
-        features: Tensor = network[:-1](inputs).flatten(1)
-    return features

@@ -1,13 +1,38 @@
-"""Temperature scaling (Guo et al. 2017): one number that makes a model's probabilities as large as its accuracy."""
+"""What validation images say about a model's outputs: how confident it may be, and which outlier score is unusual.
+
+The temperature is that of temperature scaling (Guo et al. 2017).
+"""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fmnist_lightning.inference.outliers import outlier_scores, threshold
+
 LOWEST, HIGHEST = 0.1, 10.0  # temperatures; without a mistake among the images the best one would be 0
-NUM_STEPS = 40  # of the bisection; halves a range of ln 100 to less than float64 resolves of a temperature
+NUM_STEPS = 30  # of the bisection, from a range of ln 100 to less than 1e-8
+
+
+class Calibration(NamedTuple):
+    """How logits become calibrated probabilities and flags; the defaults change and flag nothing."""
+
+    temperature: float = 1.0
+    outlier_threshold: float = math.inf
+
+
+def calibrate(logits: Tensor, labels: Tensor, intended_logits: Tensor) -> Calibration:
+    """The calibration of a model.
+
+    Args:
+        logits: (N, C) of validation images.
+        labels: (N,) of them.
+        intended_logits: (M, C) of validation images as those on which the model will be used.
+    """
+    temperature = round(fit_temperature(logits, labels), 6)
+    return Calibration(temperature, round(threshold(outlier_scores(intended_logits / temperature)), 6))
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
 from fmnist_lightning.config.config_files import add_to_path
 from fmnist_lightning.config.constraints import is_number
 from fmnist_lightning.inference.ensemble import Ensemble
 from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.inference.run_calibration import read_calibration
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.checkpoints import load_weights, read_checkpoint
 from fmnist_lightning.runs.run import Run
@@ -22,6 +23,7 @@ def load_run(
     config_dirs: Sequence[str | Path] = (),
     accelerator: str = "auto",
     precision: str | None = None,
+    data_root: str | None = None,
 ) -> Predictor:
     """Loads the best checkpoint of a run.
 
@@ -30,9 +32,11 @@ def load_run(
         config_dirs: the user's config directories, as given to training by --config-dir.
         accelerator: as trainer.accelerator.
         precision: as trainer.precision; None is that of the run.
+        data_root: the directory of the dataset; None is that of the run. It is read if the run has no calibration yet.
 
     Raises:
-        ValueError: the directory contains no run or no checkpoint, or its config or checkpoint is not accepted.
+        ValueError: the directory contains no run or no checkpoint, its config or checkpoint is not accepted, its
+            classes are not those of Fashion-MNIST, or it has no calibration and its images are not on disk.
     """
     run = Run.existing(directory)
     paths = [Path(path).resolve() for path in config_dirs]
@@ -41,7 +45,11 @@ def load_run(
             raise ValueError(f"config_dirs: {path}: no such directory")
     cfg = run.read_config(config_dirs=paths)
     add_to_path(paths)
-    return load_best(run, cfg, choose_device(accelerator), precision or run.read_summary().get("precision", "32-true"))
+    precision = precision or run.read_summary().get("precision", "32-true")
+    predictor = load_best(run, cfg, choose_device(accelerator), precision)
+    _check_classes(run, cfg, predictor)
+    predictor.calibration = read_calibration(run, cfg, predictor, data_root)
+    return predictor
 
 
 def load_runs(
@@ -50,6 +58,7 @@ def load_runs(
     config_dirs: Sequence[str | Path] = (),
     accelerator: str = "auto",
     precision: str | None = None,
+    data_root: str | None = None,
 ) -> Predictor | Ensemble:
     """Loads several runs as one ensemble; a single run without `tta` as a Predictor.
 
@@ -59,14 +68,22 @@ def load_runs(
         config_dirs: as for `load_run`.
         accelerator: as for `load_run`.
         precision: as for `load_run`.
+        data_root: as for `load_run`.
 
     Raises:
         ValueError: as `load_run`.
     """
     if not directories:
         raise ValueError("run: no run directory is given")
-    members = [load_run(directory, config_dirs, accelerator, precision) for directory in directories]
+    members = [load_run(directory, config_dirs, accelerator, precision, data_root) for directory in directories]
     return members[0] if len(members) == 1 and not tta else Ensemble(members, tta)
+
+
+def _check_classes(run: Run, cfg: DictConfig, predictor: Predictor) -> None:
+    names = getattr(get_class(cfg.data._target_), "class_names", ())
+    outputs = predictor.logits(torch.zeros(1, 28, 28, dtype=torch.uint8)).shape[1:]
+    if tuple(names) != predictor.class_names or outputs != (len(names),):
+        raise ValueError(f"run={run.folder}: its classes are not the ten of Fashion-MNIST")
 
 
 def load_best(run: Run, cfg: DictConfig, device: torch.device | str = "cpu", precision: str = "32-true") -> Predictor:

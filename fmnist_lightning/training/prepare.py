@@ -24,7 +24,7 @@ from fmnist_lightning.training.hardware import tune_malloc
 from fmnist_lightning.training.last_checkpoint import epoch_rows, find_resumable_checkpoint
 from fmnist_lightning.training.stages import ShowStage
 
-RESULTS = ("test", "val", "best_epoch", "monitored", "error")  # entries of a summary
+RESULTS = ("test", "val", "best_epoch", "monitored", "calibration", "error")  # entries of a summary
 
 
 @dataclass

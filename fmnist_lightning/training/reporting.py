@@ -98,12 +98,11 @@ def _report(
         texts = {"config": text, "report": str(files["classification_report.txt"])}
         tensorboard.end_run(writer, summary, predictions, images, texts, names)
         signals.raise_if_signalled()
-        model = predictor.model.cpu()
-        inputs = model.normalize(images[:NUM_IMAGES])
-        tensorboard.add_graph(writer, model.network, inputs)
-        features = tensorboard.last_features(model.network, inputs)
-        if features is not None:
+        features = predictor.features(images[:NUM_IMAGES])
+        if features.shape[1] > 0:
             labels, probabilities = (values[:NUM_IMAGES] for values in predictions)
             predicted = probabilities.argmax(dim=1)
             run.write_files(projector_files(features, images[:NUM_IMAGES], labels, predicted, names))
+        model = predictor.model.cpu()
+        tensorboard.add_graph(writer, model.network, model.normalize(images[:1]))
         logger.finalize("success")

@@ -7,8 +7,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.inference.calibration import cross_fitted
 from fmnist_lightning.inference.load import choose_device, load_best
 from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.inference.run_calibration import calibrate_predictor
 from fmnist_lightning.inference.run_data import run_datamodule
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.callbacks import best_checkpoint
@@ -34,7 +36,8 @@ def score_best(
         return {}, None
     # not trainer.test(ckpt_path="best"), which distributes the images over devices and keeps no predictions
     scores, logits = score_splits(predictor, data, signals.raise_if_signalled)
-    run.write_predictions(data.labels["test"], logits.softmax(dim=1))
+    run.write_predictions(data.labels["test"], logits["test"].softmax(dim=1))
+    scores["calibration"] = _calibrate(predictor, data, logits["val"])
     trim_heap()  # before the report allocates its own
     best = best_checkpoint(trainer)
     assert best is not None
@@ -71,19 +74,36 @@ def score_run(
 
 def score_splits(
     predictor: Predictor, data: FashionMNISTData, after_batch: Callable[[], None] | None = None
-) -> tuple[dict[str, Any], Tensor]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Scores all validation and test images; `after_batch` may raise to stop.
 
     Returns:
-        val: {loss, accuracy} and test: all scores of `evaluation.scores.score`; the logits (N, 10) of the test images
-        in official order.
+        val: {loss, accuracy} and test: all scores of `evaluation.scores.score`; the logits (N, 10) of both, those of
+        the test images in official order.
     """
     from fmnist_lightning.evaluation.scores import loss_and_accuracy, score  # training starts sooner without
 
-    logits = {stage: predictor.outputs(data.images[stage], after_batch).logits for stage in ("val", "test")}
+    logits = {stage: predictor.logits(data.images[stage], after_batch) for stage in ("val", "test")}
     for stage, values in logits.items():
         assert len(values) == len(data.labels[stage]), "each image is scored exactly once"
     return {
         "val": loss_and_accuracy(logits["val"], data.labels["val"]),
         "test": score(logits["test"], data.labels["test"], data.class_names),
-    }, logits["test"]
+    }, logits
+
+
+def _calibrate(predictor: Predictor, data: FashionMNISTData, logits: Tensor) -> dict[str, float]:
+    """The summary's entry `calibration`, from the logits (N, 10) of the validation images.
+
+    The error before and after temperature scaling is that of the validation images, each half with the temperature
+    that was fitted on the other; the stored temperature is fitted on all.
+    """
+    from fmnist_lightning.evaluation.scores import calibration_error
+
+    labels = data.labels["val"]
+    predictor.calibration = calibrate_predictor(predictor, data, logits)
+    return {
+        **predictor.calibration._asdict(),
+        "calibration_error_before": calibration_error(logits, labels),
+        "calibration_error_after": calibration_error(cross_fitted(logits, labels), labels),
+    }

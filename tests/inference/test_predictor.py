@@ -45,12 +45,15 @@ def test_model_takes_images_as_documented(kind):
     assert torch.equal(model(images), model(images.unsqueeze(1).float() / 255))
 
 
-def test_predictor_gives_the_probabilities_in_predictions_csv(run, tiny):
-    predictor = load_run(run.folder, accelerator="cpu")
+def test_predictor_gives_the_probabilities_in_predictions_csv_before_calibration(run, tiny):
+    predictor, images = load_run(run.folder, accelerator="cpu"), tiny.images["test"]
     _, expected = run.read_predictions()
-    torch.testing.assert_close(predictor.predict(tiny.images["test"]), expected, rtol=0, atol=1e-7)
+    logits = predictor.logits(images)
+    torch.testing.assert_close(logits.softmax(dim=1), expected, rtol=0, atol=1e-7)
+    temperature = run.read_summary()["calibration"]["temperature"]
+    assert torch.equal(predictor.predict(images), (logits / temperature).softmax(dim=1))
     assert predictor.epoch == run.read_summary()["best_epoch"]
-    assert predictor.predict(tiny.images["test"][:0]).shape == (0, 10)
+    assert predictor.predict(images[:0]).shape == (0, 10)
 
 
 def test_other_images_are_rejected(run, tiny):

@@ -370,7 +370,7 @@ def test_signal_before_training_whose_exception_was_swallowed_stops_the_run(comp
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Predictor, "outputs"), (Run, "write_predictions"), (AffineBase, "__array__")],
+    [(Predictor, "logits"), (Run, "write_predictions"), (AffineBase, "__array__")],
 )
 def test_signal_after_training_stops_the_run_at_the_next_step(owner, name, composed, tmp_path, monkeypatch):
     original, scoring = getattr(owner, name), []

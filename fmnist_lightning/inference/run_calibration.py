@@ -1,0 +1,42 @@
+"""The calibration of a run: stored in its summary at the end of training, else computed from its validation images."""
+
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.inference.calibration import Calibration, calibrate
+from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.inference.run_data import run_datamodule
+from fmnist_lightning.runs.run import Run
+
+SEED = 0  # of the augmentation
+
+
+def read_calibration(run: Run, cfg: DictConfig, predictor: Predictor, root: str | None = None) -> Calibration:
+    """The calibration of a run's best checkpoint; `root` replaces data.root.
+
+    Raises:
+        ValueError: it is not stored, as the run was not completed or by an earlier version, and the run's images are
+            not on disk.
+    """
+    summary = run.read_summary()
+    if "calibration" in summary:
+        stored = summary["calibration"]
+        return Calibration(stored["temperature"], stored["outlier_threshold"])
+    data = run_datamodule(run, cfg, root) if "data" in summary else None
+    if data is None or not data.is_on_disk():
+        raise ValueError(
+            f"run={run.folder}: has no calibration of its probabilities, and the images to compute it are not on disk; "
+            "set data.root=DIR"
+        )
+    data.setup()
+    data.check_images(summary, f"run={run.folder}")
+    return calibrate_predictor(predictor, data, predictor.logits(data.images["val"]))
+
+
+def calibrate_predictor(predictor: Predictor, data: FashionMNISTData, logits: Tensor) -> Calibration:
+    """The calibration from the logits (N, 10) of the validation images.
+
+    Outliers are told from the images that the model is trained for: with `data.augment=photos`, prepared photos.
+    """
+    return calibrate(logits, data.labels["val"], logits)

@@ -60,12 +60,13 @@ def export(argv: list[str]) -> None:
         show_stage("loading PyTorch")
         from fmnist_lightning.evaluation.scores import score
         from fmnist_lightning.inference.export_run import export_model
-        from fmnist_lightning.inference.load import load_best, load_model
+        from fmnist_lightning.inference.load import load_model, load_run
         from fmnist_lightning.inference.model_card import describe, model_card
         from fmnist_lightning.inference.parity import table
         from fmnist_lightning.inference.run_data import run_datamodule
 
-        predictor = load_best(run, cfg)  # in float32 on the CPU, whatever trained the run
+        # in float32 on the CPU, whatever trained the run
+        predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
         metadata = describe(run, predictor)
         show_stage("loading the data")
         data = run_datamodule(run, cfg, arguments.data_root)

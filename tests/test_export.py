@@ -19,7 +19,7 @@ from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.data.archives import UnreachableError
 from fmnist_lightning.export import PACKAGES, export
-from fmnist_lightning.inference.load import load_best
+from fmnist_lightning.inference import Predictor, load_run
 from fmnist_lightning.runs.files import sha256
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
@@ -27,6 +27,11 @@ from fmnist_lightning.training.run import train
 NAMES = ["model.onnx", "model.pt2", "model.int8.onnx"]
 CLASS_NAMES = list(FashionMNISTData.class_names)
 MODELS = {"ann": ["model=ann", "model.hidden=[16]"], "cnn": ["model=cnn", "model.filters=[4,8]", "model.head=[16]"]}
+
+
+def load_reference(run: Run) -> Predictor:
+    """PyTorch's model in float32, which an export is compared with."""
+    return load_run(run.folder, accelerator="cpu", precision="32-true")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def test_files_name_classes_and_provenance(exported):
         "versions": summary["versions"],
         "license": "MIT",
         "class_names": CLASS_NAMES,
-        "temperature": load_best(exported, exported.read_config()).temperature,
+        "temperature": load_reference(exported).calibration.temperature,
     }
     for name in ("model.onnx", "model.int8.onnx"):
         props = onnx.load(exported.folder / "export" / name).metadata_props
@@ -139,7 +144,7 @@ def test_onnxruntime_example_of_the_model_card_runs_without_torch(exported):
     Image.new("L", (28, 28), 100).save(exported.folder / "export" / "garment.png")
     output = execute(exported.folder / "export", examples(exported)[0], "torch", "onnx")
     image = torch.full((1, 28, 28), 100, dtype=torch.uint8)
-    (expected,) = load_best(exported, exported.read_config()).predict(image)
+    (expected,) = load_reference(exported).predict(image)
     name, _, probability = output.rpartition(" ")
     assert name == CLASS_NAMES[expected.argmax()]
     assert float(probability) == pytest.approx(expected.max().item(), abs=1e-5)
@@ -153,7 +158,7 @@ def test_torch_example_of_the_model_card_needs_torch_alone(exports):
     output = execute(exports / "ann" / "export", program, "onnx", "onnxruntime")
     image = torch.zeros(1, 28, 28, dtype=torch.uint8)
     runs = (Run(exports / name) for name in ("ann", "cnn"))
-    expected = (load_best(run, run.read_config()).predict(image).argmax() for run in runs)
+    expected = (load_reference(run).predict(image).argmax() for run in runs)
     assert output.splitlines() == [CLASS_NAMES[label] for label in expected]
 
 
@@ -240,7 +245,7 @@ def test_file_in_place_of_the_directory_is_rejected(run):
     assert "export is not a directory" in rejected(f"run={run.folder}")
 
 
-def test_missing_extra_is_named_before_torch_is_loaded(run):
+def test_missing_extra_is_named_before_torch_is_load_reference(run):
     program = f"""
 import sys, importlib.util
 find_spec = importlib.util.find_spec

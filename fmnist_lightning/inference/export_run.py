@@ -45,10 +45,10 @@ def export_model(
     """
     images, labels = data.images["test"], data.labels["test"]
     show_stage("predicting the test images with PyTorch")
-    logits = predictor.logits(images) / predictor.temperature
+    logits = predictor.calibrated(predictor.logits(images))
     reference = logits.softmax(dim=1)
     show_stage("tracing the model")
-    program = exported.trace(model, predictor.temperature)
+    program = exported.trace(model, predictor.calibration.temperature)
     files: dict[str, bytes] = {}
     parities: dict[str, Parity] = {}
     for name in names:

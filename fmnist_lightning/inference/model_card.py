@@ -27,7 +27,7 @@ def describe(run: Run, predictor: Predictor) -> dict[str, Any]:
         "input": "images: float32 (N, 1, 28, 28) in [0, 1], grayscale, 0 is the background",
         "output": "probabilities: float32 (N, 10), of softmax(logits / temperature)",
         "class_names": list(predictor.class_names),
-        "temperature": predictor.temperature,
+        "temperature": predictor.calibration.temperature,
         "run": run.folder.resolve().name,
         "model": str(summary.get("model")),
         "epoch": predictor.epoch,

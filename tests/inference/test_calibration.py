@@ -96,12 +96,12 @@ def test_run_whose_images_are_missing_or_others_is_a_one_line_error(run, tmp_pat
     "damaged",
     [
         [],
-        {},
         {"temperature": 1},
         {"temperature": 0, "outlier_threshold": 1},
         {"temperature": 1, "outlier_threshold": "x"},
-    ]
-    + [{"temperature": True, "outlier_threshold": 1}, {"temperature": 10**400, "outlier_threshold": 1}],
+        {"temperature": True, "outlier_threshold": 1},
+        {"temperature": 10**400, "outlier_threshold": 1},
+    ],
 )
 def test_damaged_calibration_is_rejected(damaged, run, tmp_path):
     copy = without_calibration(run, tmp_path / "run", calibration=damaged)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.inference import exported, parity
+from fmnist_lightning.inference.calibration import Calibration
 from fmnist_lightning.inference.export_run import ONNX, TORCH, Export, export_model
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.models import CNN, Classifier
@@ -45,8 +46,7 @@ class Layers(Classifier):
 
 
 def export(model: Classifier, data, names: tuple[str, ...], temperature: float = 1.0) -> Export:
-    predictor = Predictor(copy.deepcopy(model), 1, "cpu", "32-true")
-    predictor.temperature = temperature
+    predictor = Predictor(copy.deepcopy(model), 1, "cpu", "32-true", Calibration(temperature))
     metadata = {"class_names": ["a", "b"], "run": "one"}
     return export_model(model, predictor, data, metadata, names, lambda stage: None)
 

@@ -5,10 +5,10 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,8 +19,18 @@ MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # 256 MB decoded with four channels
 MIN_SIDE = 448  # pixels, to which a larger JPEG may be reduced while it is decoded: four times a segmented photo's
 
+
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)  # 8-bit grayscale
 _PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+
+class Source(NamedTuple):
+    """One image that has not been read."""
+
+    path: str  # as the user can open it; in an archive the name of the member
+    name: str  # relative to the directory, to the fixed part of the pattern, or to the archive
+    read: Callable[[], bytes]  # its content; raises ValueError or OSError
+    num_bytes: int = 0  # already in memory, of a member of a tar archive
 
 
 def read_image(source: str | Path | bytes | BinaryIO) -> Image.Image:

@@ -1,0 +1,185 @@
+"""Finds the images that a user names: a file, a directory, a pattern, an archive, or paths on standard input.
+
+Everything is streamed in a fixed order, and nothing is written: a million files take no more memory than a thousand.
+"""
+
+# a Path object for each file would take as long as reading it
+# ruff: noqa: PTH111, PTH112, PTH116, PTH118, PTH119
+
+import glob
+import heapq
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+from fnmatch import translate
+from functools import partial
+from io import BufferedIOBase
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+
+from fmnist_lightning.data.image_archives import archive_sources
+from fmnist_lightning.data.image_files import Source, read_file
+
+MAX_ENTRIES = 50_000  # entries of a directory that are held and sorted at a time
+MAX_LINE = 2**16  # bytes of a path on standard input
+
+
+def find_sources(typed: str, stdin: BufferedIOBase, excluded: Collection[Path] = ()) -> Iterator[Source]:
+    """The images that `typed` names: files below a directory sorted by name, members in the order of their archive.
+
+    Links to directories within a directory are not followed: they may lead back to it.
+
+    Args:
+        typed: path of an image, directory or archive (zip, tar, tar.gz), a pattern (* ? [] and **), or - for `stdin`.
+        stdin: paths, one per line, or separated by NUL characters.
+        excluded: files and directories, such as outputs, that are not images even if the directory contains them.
+
+    Raises:
+        ValueError: nothing matches, or an archive cannot be read; names the argument images.
+    """
+    shown = typed if len(typed) <= 200 else f"{typed[:100]}...{typed[-100:]}"
+    if typed == "-":
+        found = _read_paths(stdin)
+    else:
+        found = _find(os.path.expanduser(typed), shown, frozenset(map(os.path.realpath, excluded)))
+    first = next(found, None)
+    if first is None:
+        what = "no paths" if typed == "-" else "no images; links to directories are not followed"
+        raise ValueError(f"images={shown}: {what}")
+    return chain([first], found)
+
+
+def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[Source]:
+    try:
+        mode = os.stat(path).st_mode  # a path of 4,000 characters is an OSError
+    except OSError as error:
+        if glob.has_magic(path):
+            return _matches(path, excluded)
+        raise ValueError(f"images={shown}: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ValueError(f"images={shown}: the directory cannot be read")
+        return (_file_source(file, name) for file, name in _walk(path, excluded))
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"images={shown}: neither a file nor a directory")
+    return archive_sources(Path(path)) or iter([_file_source(path, os.path.basename(path))])
+
+
+def _file_source(path: str, name: str) -> Source:
+    return Source(path, name, partial(read_file, path))
+
+
+def _walk(root: str, excluded: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Path and name relative to `root` of all files below it; also of a directory that cannot be listed."""
+    start = len(os.path.join(root, ""))
+    stack = [(root, _entries(root, excluded))]
+    while stack:
+        path, entries = stack[-1]
+        try:
+            entry = next(entries, None)
+        except OSError:
+            entry = None
+            yield path, path[start:]  # reading it reports the reason
+        if entry is None:
+            stack.pop()
+        elif entry.is_dir(follow_symlinks=False):
+            stack.append((entry.path, _entries(entry.path, excluded)))
+        elif not _is_link_to_directory(entry):
+            yield entry.path, entry.path[start:]
+
+
+def _entries(directory: str, excluded: frozenset[str]) -> Iterator["os.DirEntry[str]"]:
+    """The entries of a directory, sorted by name. It is listed once for each MAX_ENTRIES of them."""
+    names = {os.path.basename(path) for path in excluded}
+    last = ""
+    while True:
+        with os.scandir(directory) as listed:
+            later = (entry for entry in listed if entry.name > last)
+            entries = heapq.nsmallest(MAX_ENTRIES, later, key=attrgetter("name"))
+        for entry in entries:
+            if entry.name not in names or os.path.realpath(entry.path) not in excluded:
+                yield entry
+        if len(entries) < MAX_ENTRIES:
+            return
+        last = entries[-1].name
+
+
+def _is_link_to_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:
+        return False  # such as a link to itself; reading it reports the reason
+
+
+def _matches(pattern: str, excluded: frozenset[str]) -> Iterator[Source]:
+    """The files that match, and those in directories that match."""
+    parts = Path(pattern).parts
+    num_fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    fixed = str(Path(*parts[:num_fixed]))
+    start = 0 if fixed == "." else len(os.path.join(fixed, ""))
+    for path in _match(fixed, parts[num_fixed:], excluded):
+        name = "" if path == fixed else path[start:]
+        if os.path.isdir(path):
+            for file, below in _walk(path, excluded):
+                yield _file_source(file, os.path.join(name, below))
+        else:
+            yield _file_source(path, name)
+
+
+def _match(directory: str, parts: tuple[str, ...], excluded: frozenset[str]) -> Iterator[str]:
+    """The paths below a directory that match the parts of a pattern; as in a shell, * matches no leading dot."""
+    part, rest = parts[0], parts[1:]
+    if parts == ("**",):
+        yield directory
+        return
+    if part == "**":
+        yield from _match(directory, rest, excluded)
+    elif not glob.has_magic(part):
+        path = part if directory == "." else os.path.join(directory, part)
+        if rest and os.path.isdir(path):
+            yield from _match(path, rest, excluded)
+        elif not rest and os.path.lexists(path):
+            yield path
+        return
+    is_match = re.compile(translate(part)).match
+    try:
+        for entry in _entries(directory, excluded):
+            if entry.name.startswith(".") and not part.startswith("."):
+                continue
+            is_directory = entry.is_dir(follow_symlinks=False)
+            path = entry.name if directory == "." else entry.path
+            if part == "**":
+                if is_directory:
+                    yield from _match(path, parts, excluded)
+            elif is_match(entry.name) and not _is_link_to_directory(entry):
+                if not rest:
+                    yield path
+                elif is_directory:
+                    yield from _match(path, rest, excluded)
+    except OSError:
+        return  # as a shell does: a directory that cannot be listed matches nothing
+
+
+def _read_paths(stdin: BufferedIOBase) -> Iterator[Source]:
+    """Paths until the end of the input; separated by NUL characters if its first block has one."""
+    block = stdin.read1(2**13)
+    separator = b"\0" if b"\0" in block else b"\n"
+    rest = b""
+    while block:
+        *lines, rest = (rest + block).split(separator)
+        for line in lines:
+            yield from _path_source(line)
+        if len(rest) > MAX_LINE:
+            raise ValueError(
+                f"images=-: a path of more than {MAX_LINE:,} bytes; paths are separated by newlines or NUL"
+            )
+        block = stdin.read1(2**13)
+    yield from _path_source(rest)
+
+
+def _path_source(line: bytes) -> Iterator[Source]:
+    path = os.fsdecode(line.removesuffix(b"\r"))
+    if path:
+        yield _file_source(path, path)

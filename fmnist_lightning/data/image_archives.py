@@ -67,7 +67,7 @@ def _zip_sources(path: Path) -> Iterator[Source]:
 
 def _zip_members(path: Path) -> Iterator[_ZipMember]:
     with path.open("rb") as file:
-        position, stop, shift = _find_table(file)
+        position, stop = _find_table(file)
         file.seek(position)
         while position < stop:
             entry = _ENTRY.unpack(file.read(_ENTRY.size))
@@ -79,11 +79,11 @@ def _zip_members(path: Path) -> Iterator[_ZipMember]:
             file.read(entry[12])  # a comment
             position = file.tell()
             size, packed, offset = numbers
-            yield _ZipMember(name.partition("\0")[0], flags, method, checksum, packed, size, offset + shift)
+            yield _ZipMember(name.partition("\0")[0], flags, method, checksum, packed, size, offset)
 
 
-def _find_table(file: BinaryIO) -> tuple[int, int, int]:
-    """Start and end of the table of contents, and how far all offsets are shifted by what precedes the archive."""
+def _find_table(file: BinaryIO) -> tuple[int, int]:
+    """Start and end of the table of contents."""
     length = file.seek(0, 2)
     tail_start = max(0, length - _END.size - 2**16)
     file.seek(tail_start)
@@ -103,7 +103,7 @@ def _find_table(file: BinaryIO) -> tuple[int, int, int]:
         size, offset = end64[8:10]
     if size + offset > end:
         raise ValueError("damaged archive")
-    return end - size, end, end - size - offset
+    return offset, offset + size
 
 
 def _zip64_numbers(numbers: list[int], extra: bytes) -> list[int]:

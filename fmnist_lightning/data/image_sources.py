@@ -14,10 +14,10 @@ import stat
 from collections.abc import Collection, Iterator
 from fnmatch import translate
 from functools import partial
-from io import BufferedIOBase
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from fmnist_lightning.data.image_archives import archive_sources
 from fmnist_lightning.data.image_files import Source, read_file
@@ -26,7 +26,7 @@ MAX_ENTRIES = 50_000  # entries of a directory that are held and sorted at a tim
 MAX_LINE = 2**16  # bytes of a path on standard input
 
 
-def find_sources(typed: str, stdin: BufferedIOBase, excluded: Collection[Path] = ()) -> Iterator[Source]:
+def find_sources(typed: str, stdin: BinaryIO, excluded: Collection[Path] = ()) -> Iterator[Source]:
     """The images that `typed` names: files below a directory sorted by name, members in the order of their archive.
 
     Links to directories within a directory are not followed: they may lead back to it.
@@ -49,6 +49,14 @@ def find_sources(typed: str, stdin: BufferedIOBase, excluded: Collection[Path] =
         what = "no paths" if typed == "-" else "no images; links to directories are not followed"
         raise ValueError(f"images={shown}: {what}")
     return chain([first], found)
+
+
+def count_files(typed: str) -> int | None:
+    """The number of images for a progress bar, if `typed` is a directory or a file that is no archive; else None."""
+    path = os.path.expanduser(typed)
+    if os.path.isdir(path):
+        return sum(len(files) for _, _, files in os.walk(path))
+    return None
 
 
 def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[Source]:
@@ -162,12 +170,11 @@ def _match(directory: str, parts: tuple[str, ...], excluded: frozenset[str]) -> 
         return  # as a shell does: a directory that cannot be listed matches nothing
 
 
-def _read_paths(stdin: BufferedIOBase) -> Iterator[Source]:
+def _read_paths(stdin: BinaryIO) -> Iterator[Source]:
     """Paths until the end of the input; separated by NUL characters if its first block has one."""
-    block = stdin.read1(2**13)
-    separator = b"\0" if b"\0" in block else b"\n"
-    rest = b""
-    while block:
+    separator, rest = b"", b""
+    while block := stdin.read(MAX_LINE):
+        separator = separator or (b"\0" if b"\0" in block else b"\n")
         *lines, rest = (rest + block).split(separator)
         for line in lines:
             yield from _path_source(line)
@@ -175,7 +182,6 @@ def _read_paths(stdin: BufferedIOBase) -> Iterator[Source]:
             raise ValueError(
                 f"images=-: a path of more than {MAX_LINE:,} bytes; paths are separated by newlines or NUL"
             )
-        block = stdin.read1(2**13)
     yield from _path_source(rest)
 
 

@@ -1,0 +1,149 @@
+"""Predicts a stream of image files: threads read and prepare them, ahead of the model."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fmnist_lightning.data.image_files import Source, decode_input, read_image
+from fmnist_lightning.data.photos import prepare_photo
+from fmnist_lightning.inference.ensemble import Ensemble
+from fmnist_lightning.inference.prediction_csv import BLOCK_SIZE
+from fmnist_lightning.inference.predictor import Classified, Predictor
+
+TASK_SIZE, TASK_BYTES = 32, 2**22  # images, and bytes already in memory, that a thread gets at a time
+MAX_WAITING = 16  # tasks
+MAX_WAITING_BYTES = 2**28
+_EMPTY = np.zeros((28, 28), np.uint8)
+
+
+class Prepared(NamedTuple):
+    """A model's input, or why there is none."""
+
+    source: Source
+    image: np.ndarray | None  # (28, 28) uint8
+    error: str
+
+
+class Batch(NamedTuple):
+    """Images with their predictions, which mean nothing where an image has no input."""
+
+    images: list[Prepared]
+    classified: Classified
+
+
+def predict_files(
+    predictor: Predictor | Ensemble, sources: Iterable[Source], save_inputs: Path | None = None
+) -> Iterator[Batch]:
+    """Predicts images in the order of their sources, BLOCK_SIZE at a time.
+
+    As many threads as there are cores prepare images; the model computes with half as many.
+
+    Args:
+        predictor: the model.
+        sources: the images.
+        save_inputs: the directory in which the model's inputs are saved as PNG, under the names of the sources.
+
+    Raises:
+        ValueError: photos need a package that is not installed.
+    """
+    torch.set_num_threads(max(1, num_cores() // 2))
+    try:
+        for images in prepared_batches(sources, num_cores(), save_inputs):
+            inputs = np.stack([_EMPTY if prepared.image is None else prepared.image for prepared in images])
+            yield Batch(images, predictor.classify(torch.from_numpy(inputs)))
+    except ImportError as error:
+        raise ValueError(f"photos need {error.name}: pip install 'fmnist_lightning[photos]'") from error
+
+
+def prepare(source: Source, save_inputs: Path | None = None) -> Prepared:
+    """Reads an image; a file that cannot be read or prepared, for whatever reason, is reported with its reason.
+
+    Args:
+        source: the image.
+        save_inputs: the directory in which the input is saved as PNG, under the name of the source.
+
+    Raises:
+        ImportError: the package that photos need is not installed.
+    """
+    try:
+        data = source.read()
+        image = decode_input(data)
+        if image is None:
+            image = prepare_photo(read_image(data)).image
+        if save_inputs is not None:
+            path = input_path(save_inputs, source.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    except ImportError:
+        raise
+    except Exception as error:  # one image must not end a run of a million
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if not isinstance(error, ValueError | OSError):
+            message = f"{type(error).__name__}: {message}"
+        return Prepared(source, None, " ".join(message.split()))
+    return Prepared(source, image, "")
+
+
+def input_path(directory: Path, name: str) -> Path:
+    """Where the input made from a source is saved: below the directory, whatever the name contains."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "//", "..")]
+    path = directory.joinpath(*parts)
+    return path if path.suffix == ".png" else path.with_name(f"{path.name}.png")
+
+
+def prepared_batches(
+    sources: Iterable[Source], num_threads: int, save_inputs: Path | None = None
+) -> Iterator[list[Prepared]]:
+    """The images in the order of their sources, BLOCK_SIZE at a time."""
+    batch: list[Prepared] = []
+    for prepared in _prepared_tasks(sources, num_threads, save_inputs):
+        batch += prepared
+        while len(batch) >= BLOCK_SIZE:
+            yield batch[:BLOCK_SIZE]
+            batch = batch[BLOCK_SIZE:]
+    if batch:
+        yield batch
+
+
+def _prepared_tasks(sources: Iterable[Source], num_threads: int, save_inputs: Path | None) -> Iterator[list[Prepared]]:
+    waiting: deque[tuple[Future[list[Prepared]], int]] = deque()
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            for task in _tasks(sources):
+                num_bytes = sum(source.num_bytes for source in task)
+                waiting.append((pool.submit(_prepare_all, task, save_inputs), num_bytes))
+                while len(waiting) > MAX_WAITING or sum(size for _, size in waiting) > MAX_WAITING_BYTES:
+                    yield waiting.popleft()[0].result()
+            while waiting:
+                yield waiting.popleft()[0].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _tasks(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    task: list[Source] = []
+    num_bytes = 0
+    for source in sources:
+        task.append(source)
+        num_bytes += source.num_bytes
+        if len(task) == TASK_SIZE or num_bytes > TASK_BYTES:
+            yield task
+            task, num_bytes = [], 0
+    if task:
+        yield task
+
+
+def _prepare_all(task: Sequence[Source], save_inputs: Path | None) -> list[Prepared]:
+    return [prepare(source, save_inputs) for source in task]
+
+
+def num_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

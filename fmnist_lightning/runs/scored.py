@@ -1,0 +1,20 @@
+"""The runs that an argument of a command names, if they have been trained and scored."""
+
+from fmnist_lightning.runs.run import Run
+
+
+def read_scored_runs(typed: str) -> list[Run]:
+    """The runs of run=DIR or run=[DIR,DIR2].
+
+    Raises:
+        ValueError: a directory contains no run, one that is not finished, or is listed twice.
+    """
+    words = typed[1:-1].split(",") if typed.startswith("[") and typed.endswith("]") else [typed]
+    runs = [Run.existing(word.strip()) for word in words]
+    for run in runs:
+        if "test" not in (summary := run.read_summary()):
+            status = summary["status"]
+            raise ValueError(f"run={run.folder}: has no scores, its status is {status}; resume={run.folder} resumes it")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise ValueError(f"run={typed}: a run is listed twice")
+    return runs

@@ -88,7 +88,7 @@ def predict(argv: list[str]) -> int:
         from fmnist_lightning.inference.write_predictions import write_predictions
 
         folders = [run.folder for run in runs]
-        predictor = load_runs(folders, arguments.tta, config_dirs, arguments.accelerator)
+        predictor = load_runs(folders, arguments.tta, config_dirs, arguments.accelerator, data_root=arguments.data_root)
         scores = LabelledScores(labels, predictor.class_names) if labels else None
     finally:
         clear_stage()

@@ -14,8 +14,9 @@ from PIL import Image
 from fmnist_lightning.data.image_files import Source, decode_input, read_image
 from fmnist_lightning.data.photos import prepare_photo
 from fmnist_lightning.inference.ensemble import Ensemble
+from fmnist_lightning.inference.outliers import Classified
 from fmnist_lightning.inference.prediction_csv import BLOCK_SIZE
-from fmnist_lightning.inference.predictor import Classified, Predictor
+from fmnist_lightning.inference.predictor import Predictor
 
 TASK_SIZE, TASK_BYTES = 32, 2**22  # images, and bytes already in memory, that a thread gets at a time
 MAX_WAITING = 16  # tasks

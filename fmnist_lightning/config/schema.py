@@ -48,7 +48,7 @@ SCHEMA: dict[str, Constraint] = {
     "data.val_fraction": _FRACTION,
     "data.train_fraction": number("above 0 and up to 1", lambda v: 0 < v <= 1),
     "data.split_seed": _SEED,
-    "data.augment": _FLAG,
+    "data.augment": one_of(True, False, "photos"),
     "data.num_train": integer(20),
     "data.num_test": integer(10),
     "model.hidden": _sizes(0, 10),

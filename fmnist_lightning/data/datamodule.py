@@ -18,6 +18,7 @@ from fmnist_lightning.data import archives, synthetic
 from fmnist_lightning.data.archives import CLASS_NAMES
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 from fmnist_lightning.data.dataset import Source, load_split
+from fmnist_lightning.data.photo_augmentation import augment_for_photos
 from fmnist_lightning.data.transforms import augment
 
 
@@ -41,7 +42,7 @@ class FashionMNISTData(pl.LightningDataModule):
         val_fraction: float = 0.2,
         train_fraction: float = 1.0,
         split_seed: int = 0,
-        augment: bool = False,
+        augment: bool | str = False,
         num_train: int = 60_000,
         num_test: int = 10_000,
     ) -> None:
@@ -124,9 +125,9 @@ class FashionMNISTData(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments training batches, on the model's device."""
         images, labels = batch
-        if self.augment and self.trainer is not None and self.trainer.training:
-            images = augment(images)
-        return images, labels
+        if not self.augment or self.trainer is None or not self.trainer.training:
+            return batch
+        return augment_for_photos(images, labels) if self.augment == "photos" else (augment(images), labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Which images and which split a checkpoint was trained on."""

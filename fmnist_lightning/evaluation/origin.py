@@ -46,8 +46,15 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
         **({"gradient clipping": _text(clip)} if clip is not None else {}),
         "epochs": f"at most {trainer['max_epochs']}",
         "early stopping": _early_stopping(plain["callbacks"].get("early_stopping")),
-        "augmentation": "random horizontal flip, 2-pixel crop" if data["augment"] else "none",
+        "augmentation": _AUGMENTATION.get(data["augment"], str(data["augment"])),
     }
+
+
+_AUGMENTATION = {
+    False: "none",
+    True: "random horizontal flip, 2-pixel crop",
+    "photos": "batches that resemble photos, a tenth of them outliers",
+}
 
 
 def class_of(config: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from fmnist_lightning.models.layers import Normalize
 from fmnist_lightning.models.totals import EpochTotals
 
 NUM_CLASSES = 10
-Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64
+Batch = tuple[Tensor, Tensor]  # images (N, 28, 28) uint8, labels (N,) int64; augmented: probabilities (N, 10)
 
 
 class Classifier(pl.LightningModule):

@@ -23,7 +23,9 @@ class EpochTotals:
         self.num_images = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch: its mean loss, logits (N, 10), labels (N,)."""
+        """Adds a batch: its mean loss, logits (N, 10), labels (N,) or probabilities of the classes (N, 10)."""
+        if labels.dim() == 2:
+            labels = labels.argmax(dim=1)
         correct = (logits.detach().argmax(dim=1) == labels).sum()
         self.sums.add_(torch.stack([loss.detach() * len(labels), correct]))
         self.num_images += len(labels)

@@ -44,11 +44,11 @@ BAD = {
     "logger=many_loggers": ["allowed are csv, mlflow, none, tensorboard, wandb", "logger=[tensorboard,csv]"],
     "logger=[tensorboard,cvs]": ["logger=cvs: allowed are csv", "did you mean logger=csv?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
-    "experiment=paper": ["allowed are fast_cnn, paper_ann, paper_cnn, smoke"],
+    "experiment=paper": ["allowed are fast_cnn, paper_ann, paper_cnn, photos, smoke"],
     # wrong type
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "an integer, at least 1"],
-    "data.augment=3": ["true or false"],
+    "data.augment=3": ["one of true, false, photos"],
     "callbacks.best_checkpoint.save_on_train_epoch_end=5": ["true or false"],
     "callbacks.checkpoint.every_n_train_steps=0": ["null or an integer, at least 1"],
     "resume=": ["null, auto, or the directory of a run"],

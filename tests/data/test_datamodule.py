@@ -129,8 +129,9 @@ def test_augmentation_flips_half_and_shifts_by_at_most_two_pixels():
 
 
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
-def test_only_training_batches_are_augmented(tiny):
-    tiny.augment = True
+@pytest.mark.parametrize("augment", [True, "photos"])
+def test_only_training_batches_are_augmented(tiny, augment):
+    tiny.augment = augment
     batch = (tiny.images["train"][:50], tiny.labels["train"][:50])
     tiny.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
     tiny.trainer.validating = True

@@ -163,6 +163,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+def test_run_with_photo_augmentation_resumes_bit_identically(composed, tmp_path):
+    overrides = ["model=ann", "model.hidden=[16]", "data.augment=photos"]
+    train(composed(*overrides), tmp_path / "whole", [])
+    train(composed(*overrides, "trainer.max_epochs=1"), tmp_path / "resumed", [])
+    train(composed(*overrides), tmp_path / "resumed", [], resume=True)
+    whole, resumed = (weights(tmp_path / name) for name in ("whole", "resumed"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    report = (tmp_path / "whole" / "report" / "report.html").read_text()
+    assert "batches that resemble photos" in report
+
+
 @pytest.mark.parametrize("model", [["model=ann"], ["model=cnn", *SMALL]])
 def test_runs_are_bit_identical_for_the_same_seed_only(model, composed, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -110,6 +110,12 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
     return cls(**values, **({rest_name: rest} if rest_name else {}))
 
 
+def split_list(typed: str) -> list[str]:
+    """The words of A or [A,B], without quotes."""
+    inner = typed[1:-1] if typed.startswith("[") and typed.endswith("]") else typed
+    return [word for part in inner.split(",") if (word := part.strip().strip("'\""))]
+
+
 def _usage(fields: dict[str, Any]) -> str:
     return ", ".join(field.metadata["usage"] for field in fields.values())
 

@@ -14,6 +14,8 @@ EXTRAS = {  # by launcher, logger class or package: the module that it needs, an
     "onnx": ("onnx", "export"),
     "onnxscript": ("onnxscript", "export"),
     "onnxruntime": ("onnxruntime", "export"),
+    "gradio": ("gradio", "demo"),
+    "cv2": ("cv2", "photos"),
 }
 
 

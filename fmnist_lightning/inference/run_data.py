@@ -17,7 +17,13 @@ def run_datamodule(run: Run, cfg: DictConfig, root: str | None = None) -> Fashio
 
 
 def read_test_images(run: Run, cfg: DictConfig, root: str | None = None) -> Tensor | None:
-    """The images (N, 28, 28) uint8, or None if they are not on disk: nothing is downloaded.
+    """The images (N, 28, 28) uint8, by `read_images`."""
+    data = read_images(run, cfg, root)
+    return None if data is None else data.images["test"]
+
+
+def read_images(run: Run, cfg: DictConfig, root: str | None = None) -> FashionMNISTData | None:
+    """The datamodule with the run's images, or None if they are not on disk: nothing is downloaded.
 
     Raises ValueError if they are not in `root`, which replaces data.root.
     """
@@ -25,7 +31,7 @@ def read_test_images(run: Run, cfg: DictConfig, root: str | None = None) -> Tens
     if data.is_on_disk():
         data.setup()
         if data.dataset_info["data_sha256"] == run.read_summary()["data_sha256"]:
-            return data.images["test"]
+            return data
     if root:
         raise ValueError(f"data.root={root}: the images of {run.folder} are not there")
     return None

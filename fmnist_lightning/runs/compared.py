@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from fmnist_lightning.config.arguments import split_list
 from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.runs.ranking import rank_of
 from fmnist_lightning.runs.run import SUMMARY, Run
@@ -97,7 +98,7 @@ def _find(typed: str) -> dict[Path, bool]:
     """The run directories in order, and whether each was typed itself, not as a pattern or a directory of several."""
     found: dict[Path, bool] = {}
     resolved: set[Path] = set()
-    for word in _split(typed):
+    for word in split_list(typed):
         path = Path(word).expanduser()
         is_pattern = glob.has_magic(word) and not path.exists()
         matches = _glob(str(path)) if is_pattern else [path]
@@ -115,11 +116,6 @@ def _find(typed: str) -> dict[Path, bool]:
 
 def _glob(pattern: str) -> list[Path]:
     return sorted(map(Path, glob.glob(pattern)), key=_natural)  # noqa: PTH207 - Path.glob takes no absolute pattern
-
-
-def _split(typed: str) -> list[str]:
-    inner = typed[1:-1] if typed.startswith("[") and typed.endswith("]") else typed
-    return [word for part in inner.split(",") if (word := part.strip().strip("'\""))]
 
 
 def _folders_in(path: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""The page of the demo command: its runs, its results, its server."""

@@ -65,13 +65,13 @@ def export(argv: list[str]) -> None:
         from fmnist_lightning.inference.parity import table
         from fmnist_lightning.inference.run_data import run_datamodule
 
-        # in float32 on the CPU, whatever trained the run
-        predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
-        metadata = describe(run, predictor)
         show_stage("loading the data")
         data = run_datamodule(run, cfg, arguments.data_root)
         data.setup()
         data.check_images(run.read_summary(), f"run={run.folder}")
+        # in float32 on the CPU, whatever trained the run
+        predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
+        metadata = describe(run, predictor)
         files, parities, logits = export_model(load_model(run, cfg)[0], predictor, data, metadata, names, show_stage)
         scores = score(logits, data.labels["test"], data.class_names)
         card = model_card(run, cfg, metadata, scores, files, parities)

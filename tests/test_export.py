@@ -117,6 +117,7 @@ def test_model_card_describes_the_run(exported):
     assert "| 9 Ankle boot | " in card
     assert "320 training and 80 validation images, 100 test images" in card
     assert "precision of the training: bf16-mixed. The exported weights are float32." in card
+    assert ", without temperature scaling 0." in card
     assert "Photos: not measured for this run" in card
     assert str(exported.folder.parent) not in card
     assert not re.search(r"\n\n\n|{{|}}|{%|: None|unknown", card)
@@ -138,6 +139,11 @@ def examples(run: Run) -> list[str]:
     found = re.findall(r"```python\n(.*?)```", (run.folder / "export" / "MODEL_CARD.md").read_text(), re.DOTALL)
     assert all(len([line for line in example.splitlines() if line]) <= 10 for example in found)
     return found
+
+
+def test_documentation_has_the_examples_of_the_model_card(exports):
+    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text()
+    assert all(f"```python\n{example}```" in page for example in examples(Run(exports / "cnn")))
 
 
 def test_onnxruntime_example_of_the_model_card_runs_without_torch(exported):

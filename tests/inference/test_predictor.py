@@ -56,11 +56,22 @@ def test_predictor_gives_the_probabilities_in_predictions_csv_before_calibration
     assert predictor.predict(images[:0]).shape == (0, 10)
 
 
-def test_other_images_are_rejected(run, tiny):
-    predictor = load_run(run.folder, accelerator="cpu")
-    for images in (tiny.images["test"].float(), tiny.images["test"].unsqueeze(1)):
+def test_images_are_converted_once_and_logits_take_the_result_only(run, tiny):
+    predictor, images = load_run(run.folder, accelerator="cpu"), tiny.images["test"][:4]
+    assert torch.equal(predictor.predict(list(images.float() / 255)), predictor.predict(images))
+    for others in (images.float(), images.unsqueeze(1)):
         with pytest.raises(ValueError, match=r"images: .*; must be \(N, 28, 28\) uint8"):
-            predictor.predict(images)
+            predictor.logits(others)
+
+
+def test_features_are_the_input_of_the_last_layer(run, tiny):
+    predictor, images = load_run(run.folder, accelerator="cpu"), tiny.images["test"]
+    features = predictor.features(images)
+    last = predictor.model.network[-1]
+    assert features.shape == (100, last.in_features)
+    with torch.inference_mode():
+        torch.testing.assert_close(last(features), predictor.logits(images))
+    assert not last._forward_pre_hooks
 
 
 def test_checkpoint_loads_with_its_normalisation(run, tiny):

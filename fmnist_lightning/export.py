@@ -5,6 +5,8 @@ python -m fmnist_lightning.export run=DIR [KEY=VALUE]
 run=DIR              the run's directory, which it printed as its last line
 format=NAME          onnx, torch or all
 quantize=NAME        none, or int8, which adds a smaller ONNX file
+labels=FILE.csv      photos and their labels, as for predict; their scores become
+                     part of the model card
 overwrite=BOOL       true replaces files of an earlier export
 data.root=DIR        the directory of the dataset; the run's unless given
 --config-dir=DIR     as typed when the run was trained with your own code
@@ -13,16 +15,22 @@ Writes model.onnx, model.pt2, model.int8.onnx and MODEL_CARD.md to DIR/export.
 Exits with 1, and writes nothing, if a file does not compute what PyTorch does.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.config.extras import check_installed
 from fmnist_lightning.config.machine import check_writable
+from fmnist_lightning.data.image_sources import find_sources
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.stages import clear_stage, show_stage
+
+if TYPE_CHECKING:  # arguments are rejected before torch is imported
+    from fmnist_lightning.inference import Predictor
 
 FILES = {"onnx": ["model.onnx"], "torch": ["model.pt2"], "all": ["model.onnx", "model.pt2"]}  # by format
 INT8, CARD = "model.int8.onnx", "MODEL_CARD.md"
@@ -41,6 +49,7 @@ class Arguments:
     run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
     format: str = argument("format=NAME", "onnx", one_of(*FILES))
     quantize: str = argument("quantize=NAME", "none", one_of("none", "int8"))
+    labels: str | None = argument("labels=FILE.csv", None)
     overwrite: bool = argument("overwrite=BOOL", False, one_of(True, False))
     data_root: str | None = argument("data.root=DIR", None)
     config_dir: str | None = argument("--config-dir=DIR", None)
@@ -72,15 +81,29 @@ def export(argv: list[str]) -> None:
         # in float32 on the CPU, whatever trained the run
         predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
         metadata = describe(run, predictor)
+        photos = _score_photos(predictor, Path(arguments.labels)) if arguments.labels else []
         files, parities, logits = export_model(load_model(run, cfg)[0], predictor, data, metadata, names, show_stage)
         scores = score(logits, data.labels["test"], data.class_names)
-        card = model_card(run, cfg, metadata, scores, files, parities)
+        card = model_card(run, cfg, metadata, scores, files, parities, photos)
         run.write_files({f"export/{name}": content for name, content in files.items()} | {f"export/{CARD}": card})
     finally:
         clear_stage()
     print(table({name: len(content) for name, content in files.items()}, parities, scores["accuracy"]))
     print(f"model card: {folder / CARD}")
     print(f"run: {run.folder}")
+
+
+def _score_photos(predictor: "Predictor", labels: Path) -> list[str]:
+    """The scores of the photos in the directory of `labels`, as lines of text."""
+    from fmnist_lightning.evaluation.labelled import LabelledScores
+    from fmnist_lightning.inference.predict_files import predict_files
+    from fmnist_lightning.inference.write_predictions import score_batch
+
+    scores = LabelledScores(labels, predictor.class_names)
+    show_stage("predicting the photos")
+    for batch in predict_files(predictor, find_sources(str(labels.parent), sys.stdin.buffer, [labels])):
+        score_batch(batch, scores.add)
+    return list(scores.lines())
 
 
 def _check(arguments: Arguments, run: Run, folder: Path) -> list[str]:

@@ -43,14 +43,26 @@ def trained(composed, tmp_path_factory) -> Path:
     return folder
 
 
+def save_photos(folder: Path) -> Path:
+    """Saves three images in the dataset's format, a file that is no image, and returns their labels."""
+    folder.mkdir()
+    for name in "abc":
+        Image.new("L", (28, 28), 100).save(folder / f"{name}.png")
+    (folder / "README").write_text("photos")
+    (folder / "labels.csv").write_text("file,labels,kind\na.png,0|1|2|3|4,upper\nb.png,5|6|7|8|9,lower\nc.png,,hat\n")
+    return folder / "labels.csv"
+
+
 @pytest.fixture(scope="module")
 def exports(trained, tmp_path_factory) -> Path:
     """A directory with the runs exported to all files, each with the output of the command in output.txt."""
     copy = tmp_path_factory.mktemp("exports")
+    labels = save_photos(copy / "photos")
     for name in MODELS:
         shutil.copytree(trained / name, copy / name)
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            export([f"run={copy / name}", "format=all", "quantize=int8"])
+            photos = [f"labels={labels}"] if name == "cnn" else []
+            export([f"run={copy / name}", "format=all", "quantize=int8", *photos])
         assert err.getvalue() == ""
         (copy / name / "output.txt").write_text(out.getvalue())
     return copy
@@ -63,6 +75,8 @@ def exported(request, exports) -> Run:
 
 def test_output_compares_each_file_with_pytorch(exported):
     lines = (exported.folder / "output.txt").read_text().splitlines()
+    if exported.folder.name == "cnn":
+        lines.remove("predicting the photos")
     assert max(map(len, lines)) <= 80 or str(exported.folder) in max(lines, key=len)
     stages = ["loading PyTorch", "loading the data", "predicting the test images with PyTorch", "tracing the model"]
     assert lines[:7] == [*stages, *(f"exporting and testing {name}" for name in NAMES)]
@@ -118,7 +132,12 @@ def test_model_card_describes_the_run(exported):
     assert "320 training and 80 validation images, 100 test images" in card
     assert "precision of the training: bf16-mixed. The exported weights are float32." in card
     assert ", without temperature scaling 0." in card
-    assert "Photos: not measured for this run" in card
+    if exported.folder.name == "ann":
+        assert "\nPhotos: not measured for this run.\n" in card
+    else:
+        assert "\n```text\nlabelled images: 3 predicted, of 3 in the file\n" in card
+        assert {"0.0000", "1.0000"} == set(re.findall(r"^(?:upper|lower) +1 +(\S+) ", card, re.MULTILINE))
+        assert re.search(r"^all with a class +2 +0\.5000 ", card, re.MULTILINE)
     assert str(exported.folder.parent) not in card
     assert not re.search(r"\n\n\n|{{|}}|{%|: None|unknown", card)
     for heading in ("Files", "Training", "Scores", "Limitations", "License", "Provenance"):
@@ -217,6 +236,7 @@ def test_file_that_fails_is_not_kept_and_the_old_one_is(run, monkeypatch):
         (["run=RUN", "format=torch", "quantize=int8"], "quantize=int8: needs format=onnx or format=all"),
         (["run=RUN", "quantize=true"], "quantize=true: must be one of none, int8"),
         (["run=RUN", "overwrite=yes"], "overwrite=yes: must be one of true, false"),
+        (["run=RUN", "format=torch", "labels=nowhere.csv"], "labels=nowhere.csv: No such file or directory"),
         (["run=RUN", "--config-dir=nowhere"], "--config-dir=nowhere: no such directory"),
     ],
 )

@@ -58,6 +58,7 @@ def model_card(
     scores: Mapping[str, Any],
     files: Mapping[str, bytes],
     parities: Mapping[str, Parity],
+    photos: Sequence[str],
 ) -> str:
     """The model card.
 
@@ -68,6 +69,7 @@ def model_card(
         scores: of PyTorch on the test images, by `evaluation.scores.score`.
         files: contents of the exported files, by name.
         parities: their comparison with PyTorch, by name.
+        photos: lines of `evaluation.labelled.LabelledScores`; empty if no photos were scored.
     """
     environment = Environment(
         loader=PackageLoader("fmnist_lightning.inference", ""),
@@ -87,4 +89,5 @@ def model_card(
         sizes={name: len(content) for name, content in files.items()},
         parities=parities,
         tolerance=TOLERANCE,
+        photos="\n".join(photos),
     )

@@ -39,17 +39,18 @@ def write_predictions(
     with output.writing(sources):
         if score and output.num_resumed:  # the rows do not have the outlier scores
             for batch in predict_files(predictor, islice(find(), output.num_resumed)):
-                _score(batch, score)
+                score_batch(batch, score)
         with PredictionProgress(total, output.num_resumed) as progress:
             for batch in predict_files(predictor, sources, save_inputs):
                 output.write(to_rows(batch, predictor.class_names))
                 progress.update(output.num_images, output.num_errors)
                 if score:
-                    _score(batch, score)
+                    score_batch(batch, score)
     return progress.images_per_second
 
 
-def _score(batch: Batch, score: Callable[[str, str, int, float, bool], None]) -> None:
+def score_batch(batch: Batch, score: Callable[[str, str, int, float, bool], None]) -> None:
+    """Calls `score` as described for `write_predictions`."""
     labels, classified = batch.classified.probabilities.argmax(dim=1), batch.classified
     columns = (labels.tolist(), classified.outlier_scores.tolist(), classified.is_outlier.tolist())
     for prepared, *prediction in zip(batch.images, *columns, strict=True):

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image, ImageDraw
 
+from fmnist_lightning.training.run import train
 from tests.conftest import REAL_DATA, TINY
 from tests.faults.conftest import Server
 
@@ -185,12 +188,40 @@ def test_documented_command_runs(line, serve, finished, data_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_python_example_runs(finished):
+def test_python_example_runs(finished, tmp_path):
     (example,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    for name in ("shirt.jpg", "trousers.png"):
+        draw_photo(tmp_path / name)
     program = [sys.executable, "-c", example.replace("DIR", str(finished / "completed"))]
-    process = subprocess.run(program, capture_output=True, text=True, timeout=240)
+    process = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert process.returncode == 0, process.stderr
     assert re.fullmatch(r"\['[\w/ -]+', '[\w/ -]+'\]\n", process.stdout)
+
+
+def draw_photo(path: Path) -> None:
+    """A dark garment on a white background."""
+    image = Image.new("RGB", (120, 160), "white")
+    ImageDraw.Draw(image).polygon([(30, 30), (90, 30), (110, 70), (85, 70), (85, 140), (35, 140), (35, 70)], "navy")
+    image.save(path)
+
+
+def test_python_page_runs(composed, data_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train(composed("model=ann", "model.hidden=[16]", "logger=none"), tmp_path / "DIR")
+    shutil.copytree("DIR", "DIR2")
+    for name in ("shirt.jpg", "trousers.png"):
+        draw_photo(tmp_path / name)
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/python.md").read_text(), re.DOTALL)
+    here = [*SMALL, "logger=none", f"data.root={data_root}"]
+    namespace: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace("compose(", f"compose(*{here}, "), namespace)
+    output = capsys.readouterr().out
+    assert re.search(r"^\['[\w/ -]+', '[\w/ -]+'\]$", output, re.MULTILINE)
+    assert "torch.Size([1, 10]) torch.Size([4, 10])\n" in output
+    assert "True blank image\n" in output
+    assert "    3/3 " in output
+    assert namespace["result"].directory.parent == tmp_path / "outputs"
 
 
 def slugs_of(page: Path) -> set[str]:

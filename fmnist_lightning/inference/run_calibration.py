@@ -1,11 +1,13 @@
 """The calibration of a run: stored in its summary at the end of training, else computed from its validation images."""
 
+import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.data.photo_augmentation import OUTLIERS, UNCHANGED, augment_for_photos
 from fmnist_lightning.inference.calibration import Calibration, calibrate
-from fmnist_lightning.inference.predictor import Predictor
+from fmnist_lightning.inference.predictor import BATCH_SIZE, Predictor
 from fmnist_lightning.inference.run_data import run_datamodule
 from fmnist_lightning.runs.run import Run
 
@@ -37,6 +39,22 @@ def read_calibration(run: Run, cfg: DictConfig, predictor: Predictor, root: str 
 def calibrate_predictor(predictor: Predictor, data: FashionMNISTData, logits: Tensor) -> Calibration:
     """The calibration from the logits (N, 10) of the validation images.
 
-    Outliers are told from the images that the model is trained for: with `data.augment=photos`, prepared photos.
+    The outlier threshold is that of the images for which the model is trained: with data.augment=photos, validation
+    images that resemble prepared photos.
     """
-    return calibrate(logits, data.labels["val"], logits)
+    intended = (
+        logits if data.augment != "photos" else predictor.logits(_like_photos(data.images["val"], data.labels["val"]))
+    )
+    return calibrate(logits, data.labels["val"], intended)
+
+
+def _like_photos(images: Tensor, labels: Tensor) -> Tensor:
+    """Images (M, 28, 28) uint8, M < N, augmented as in training, without those that are unchanged or outliers there."""
+    augmented = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        for batch, batch_labels in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
+            num = len(batch)
+            photos, _ = augment_for_photos(batch, batch_labels)
+            augmented.append(photos[round(UNCHANGED * num) : num - round(OUTLIERS * num)])
+    return torch.cat(augmented)

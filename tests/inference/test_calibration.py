@@ -7,6 +7,8 @@ import torch
 from fmnist_lightning.evaluation.scores import calibration_error
 from fmnist_lightning.inference import load_run
 from fmnist_lightning.inference.calibration import HIGHEST, LOWEST, cross_fitted, fit_temperature
+from fmnist_lightning.inference.outliers import threshold
+from fmnist_lightning.inference.run_calibration import read_calibration
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 
@@ -118,3 +120,15 @@ def test_resumed_run_is_calibrated_again(run, composed, tmp_path):
     summary = train(cfg, copy.folder, resume=True)
     assert summary["calibration"] != before
     assert math.isfinite(summary["calibration"]["outlier_threshold"])
+
+
+def test_threshold_of_a_run_for_photos_is_that_of_images_like_photos(composed, tmp_path, tiny):
+    run = Run(tmp_path / "run")
+    train(composed("model=ann", "model.hidden=[16]", "logger=none", "data.augment=photos"), run.folder)
+    predictor = load_run(run.folder, accelerator="cpu")
+    unchanged = threshold(predictor.classify(tiny.images["val"]).outlier_scores)
+    assert predictor.calibration.outlier_threshold != pytest.approx(unchanged, abs=1e-4)
+    copy = without_calibration(run, tmp_path / "copy")
+    state = torch.random.get_rng_state()
+    assert read_calibration(copy, copy.read_config(), predictor) == predictor.calibration
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -26,6 +26,9 @@ API = ("upload", "file=", "queue/", "heartbeat/", "cancel", "reset")
 ROUTES_BELOW = ("/assets/", "/static/", *(f"/gradio_api/{name}" for name in API))
 PNG = "data:image/png;base64,"
 HINT = "Drop or paste a photo of one garment, or draw one; the results appear here."
+PASTE = """() => document.addEventListener("paste", () =>
+  document.querySelector('[aria-label="Paste from clipboard"]')?.click())"""
+NARROW = "<style>@media (max-width: 40rem) { .main.app { padding: .4rem !important; } }</style>"  # on phones
 FONT = ["system-ui", "sans-serif"]  # no font files
 FOLDER = Path(__file__).parent
 CANVAS = """<canvas width="280" height="280" role="img" aria-label="Drawing area"></canvas>
@@ -49,6 +52,8 @@ def build_app(runs: Sequence[ShownRun], uploads: Path) -> ASGIApp:
         page,
         path="/",
         theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=FONT),
+        js=PASTE,
+        head=NARROW,
         css_paths=FOLDER / "page.css",
         max_file_size=MAX_UPLOAD,
         allowed_paths=[],

@@ -1,7 +1,8 @@
 """Makes the pictures in docs/images: python docs/screenshots.py [DIRECTORY], or make screenshots.
 
 Trains two ANNs on Fashion-MNIST in a temporary directory, the first one on a terminal of 80 columns, and takes pictures
-of that terminal, of the run's report and of the comparison of both runs. Needs Debian's chromium.
+of that terminal, of the run's report, of the comparison of both runs, and of the demo page with a drawn garment. Needs
+Debian's chromium.
 """
 
 import fcntl
@@ -27,6 +28,10 @@ IMAGES = Path(__file__).resolve().parent / "images"
 TRAIN = ["-m", "fmnist_lightning", "model=ann", "hydra.run.dir=outputs/ann"]
 TRAIN_SMALL = ["-m", "fmnist_lightning", "model=ann", "model.hidden=[32]", "hydra.run.dir=outputs/small_ann"]
 COMPARE = ["-m", "fmnist_lightning.compare", "runs=[outputs/ann,outputs/small_ann]"]
+DEMO = ["-m", "fmnist_lightning.demo", "run=[outputs/ann,outputs/small_ann]", "port=0", "accelerator=cpu"]
+# strokes of a shirt, from and to, as fractions of the drawing area's width and height
+SHIRT = [((x, 0.2), (x, 0.85)) for x in (0.38, 0.46, 0.54, 0.62)]
+SHIRT += [((0.38, 0.2), (0.2, 0.42)), ((0.62, 0.2), (0.8, 0.42))]
 COLUMNS, WIDTH = 80, 1400  # of the terminal, and of the browser's window in pixels
 
 
@@ -44,6 +49,7 @@ def main() -> None:
             subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
         screenshot(folder / "outputs/ann/report/report.html", images / "report.png", last="Training")
         screenshot(folder / "outputs/compare.html", images / "comparison.png", last="Validation")
+        demo_screenshot(folder, images / "demo.png")
 
 
 def run_on_terminal(arguments: list[str], folder: Path) -> str:
@@ -98,6 +104,40 @@ def screenshot(page: Path, image: Path, last: str) -> None:
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": box["y"] + box["height"] + 16}
         png = tab.screenshot(full_page=True, clip=clip)
         browser.close()
+    save_small(png, image)
+
+
+def demo_screenshot(folder: Path, image: Path) -> None:
+    """The demo page of both runs with a drawn shirt."""
+    command = [sys.executable, *DEMO]
+    with (
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server,
+        sync_playwright() as playwright,
+    ):
+        assert server.stdout is not None
+        address = next(line.split()[1] for line in server.stdout if line.startswith("demo: "))
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": WIDTH, "height": 900})
+        tab.goto(address)
+        tab.get_by_role("tab", name="Drawing").click()
+        box = tab.get_by_role("img", name="Drawing area").bounding_box()
+        assert box is not None
+        tab.get_by_label("Brush").fill("36")
+        for stroke in SHIRT:
+            (x, y), end = ((box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in stroke)
+            tab.mouse.move(x, y)
+            tab.mouse.down()
+            tab.mouse.move(*end, steps=5)
+            tab.mouse.up()
+        tab.wait_for_timeout(5000)  # for the results of the last stroke
+        png = tab.screenshot(full_page=True)
+        browser.close()
+        server.terminate()
+    save_small(png, image)
+
+
+def save_small(png: bytes, image: Path) -> None:
+    """Saves a picture with a palette."""
     Image.open(io.BytesIO(png)).convert("RGB").quantize(128).save(image, optimize=True)
 
 

@@ -37,6 +37,7 @@ NOT_RUN = {
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"python -m fmnist_lightning\.export": "tests/test_export.py runs it",
+    r"python -m fmnist_lightning\.demo": "tests/test_demo.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",
     r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/study/test_reproduce.py runs it",
     r"python -m fmnist_lightning\.reproduce .*train=false": "needs a study; tests/study/test_reproduce.py runs it",

@@ -129,8 +129,8 @@ def test_model_card_describes_the_run(exported):
     assert "**Trained and tested on synthetic images, NOT Fashion-MNIST: the scores say nothing" in card
     assert "Zalando" not in card
     assert "| 9 Ankle boot | " in card
-    assert "320 training and 80 validation images, 100 test images" in card
-    assert "precision of the training: bf16-mixed. The exported weights are float32." in card
+    assert "320 training and 80 validation images" in card
+    assert "precision of the training bf16-mixed; the exported weights are float32." in card
     assert ", without temperature scaling 0." in card
     if exported.folder.name == "ann":
         assert "\nPhotos: not measured for this run.\n" in card
@@ -140,7 +140,7 @@ def test_model_card_describes_the_run(exported):
         assert re.search(r"^all with a class +2 +0\.5000 ", card, re.MULTILINE)
     assert str(exported.folder.parent) not in card
     assert not re.search(r"\n\n\n|{{|}}|{%|: None|unknown", card)
-    for heading in ("Files", "Training", "Scores", "Limitations", "License", "Provenance"):
+    for heading in ("Files", "Data and training", "Scores", "Limitations", "License", "Provenance"):
         assert f"\n## {heading}\n" in card
 
 

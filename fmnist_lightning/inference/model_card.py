@@ -78,7 +78,7 @@ def model_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    training = OmegaConf.masked_copy(cfg, [group for group in TRAINING_GROUPS if group in cfg])
+    training = OmegaConf.create({group: cfg[group] for group in TRAINING_GROUPS if cfg.get(group)})
     return environment.get_template("model_card.md.j2").render(
         summary=run.read_summary(),
         metadata=metadata,

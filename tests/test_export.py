@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from hydra import compose
 from PIL import Image
 
 from fmnist_lightning.config.errors import format_error
@@ -287,3 +288,17 @@ finally:
     assert answer.stdout == "False\n"
     message = "error: format=onnx needs onnxscript: not installed; pip install 'fmnist_lightning[export]'\n"
     assert (answer.returncode, answer.stderr) == (1, message)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("model", ["ann", "cnn"])
+def test_parity_on_all_test_images_of_fashion_mnist(model, composed, tmp_path, capsys):
+    few = ["trainer.max_epochs=1", "trainer.limit_train_batches=20", "trainer.accelerator=cpu", "~callbacks.progress"]
+    train(compose("config", [f"model={model}", f"data.root={tmp_path}", *few]), tmp_path / "run")
+    export([f"run={tmp_path / 'run'}", "format=all"])
+    output = capsys.readouterr().out
+    assert output.count("10,000 of 10,000") == 2
+    card = (tmp_path / "run" / "export" / "MODEL_CARD.md").read_text()
+    assert "**Partial run (trainer.limit_train_batches=20): the scores do not compare" in card
+    assert "Fashion-MNIST: MIT, Zalando SE" in card

@@ -15,14 +15,14 @@ Serves until Ctrl-C. Sends nothing to other servers; uploads are deleted at the 
 
 from dataclasses import dataclass
 
-from fmnist_lightning.config.arguments import argument, parse_arguments, run_command, split_list
+from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import integer
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.extras import check_installed
 from fmnist_lightning.config.port import address_of, listen
 from fmnist_lightning.config.schema import SCHEMA
-from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.scored import read_scored_runs
 from fmnist_lightning.training.stages import clear_stage, show_stage
 
 
@@ -47,9 +47,9 @@ def demo(argv: list[str]) -> None:
     """Serves the page until a signal ends it."""
     arguments = parse_arguments(Arguments, argv)
     for package in ("gradio", "cv2"):
-        check_installed(package, package)
+        check_installed(package, f"the page needs {package}")
     check_device(arguments.accelerator)
-    runs = _runs_of(arguments.run)
+    runs = read_scored_runs(arguments.run)
     config_dirs = config_dirs_of(arguments.config_dir)
     with listen(arguments.host, arguments.port) as listener:
         try:
@@ -69,21 +69,6 @@ def demo(argv: list[str]) -> None:
                 run_server(app, listener)
         finally:
             clear_stage()
-
-
-def _runs_of(typed: str) -> list[Run]:
-    """The runs of DIR or [DIR,DIR]; ValueError if one has no scores or is listed twice."""
-    runs = [Run.existing(folder) for folder in split_list(typed)]
-    if not runs:
-        raise ValueError(f"run={typed}: names no run directory")
-    for run in runs:
-        summary = run.read_summary()
-        if "test" not in summary:
-            raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
-    folders = [run.folder.resolve() for run in runs]
-    if len(set(folders)) < len(folders):
-        raise ValueError(f"run={typed}: a run is listed twice")
-    return runs
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ EXTRAS = {  # by launcher, logger class or package: the module that it needs, an
     "onnxscript": ("onnxscript", "export"),
     "onnxruntime": ("onnxruntime", "export"),
     "gradio": ("gradio", "demo"),
-    "cv2": ("cv2", "photos"),
+    "cv2": ("cv2", "demo"),
 }
 
 

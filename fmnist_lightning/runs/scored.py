@@ -1,5 +1,6 @@
 """The runs that an argument of a command names, if they have been trained and scored."""
 
+from fmnist_lightning.config.arguments import split_list
 from fmnist_lightning.runs.run import Run
 
 
@@ -9,8 +10,7 @@ def read_scored_runs(typed: str) -> list[Run]:
     Raises:
         ValueError: a directory contains no run, one that is not finished, or is listed twice.
     """
-    words = typed[1:-1].split(",") if typed.startswith("[") and typed.endswith("]") else [typed]
-    runs = [Run.existing(word.strip()) for word in words]
+    runs = [Run.existing(folder) for folder in split_list(typed) or [""]]
     for run in runs:
         if "test" not in (summary := run.read_summary()):
             status = summary["status"]

@@ -15,6 +15,8 @@ from fmnist_lightning.data.photos import PreparedPhoto
 from fmnist_lightning.inference.demo.runs import ShownRun
 from fmnist_lightning.inference.saliency import saliency_overlays
 
+MAX_SIDE = 256  # of the garment on the page, in pixels
+
 
 def show_hint(text: str) -> str:
     """What to do, in place of results."""
@@ -69,8 +71,10 @@ def _cut_out(prepared: PreparedPhoto) -> str:
     """The photo where its mask is set, transparent elsewhere; without a mask none."""
     if prepared.mask is None:
         return ""
-    alpha = np.where(prepared.mask, 255, 0).astype(np.uint8)[..., None]
-    return data_url(np.concatenate([np.asarray(prepared.photo.convert("RGB")), alpha], axis=2))
+    cut_out = prepared.photo.convert("RGB")
+    cut_out.putalpha(Image.fromarray(prepared.mask).convert("L"))
+    cut_out.thumbnail((MAX_SIDE, MAX_SIDE))
+    return data_url(np.asarray(cut_out))
 
 
 def data_url(pixels: Tensor | np.ndarray) -> str:

@@ -1,64 +1,116 @@
 """From a photo to a model's input, an image (28, 28) uint8 as in the dataset: white garment on black.
 
 A plain background is removed by the steps with which the dataset's authors made it from product photos
-(arXiv 1708.07747, section 2). Any other background is removed by segmentation with OpenCV's GrabCut.
+(arXiv 1708.07747, section 2), any other background by segmentation. Size, position and intensity range then follow the
+dataset: the longest side is 28 pixels, the garment centered, the brightest pixel 255.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from fmnist_lightning.data.backgrounds import Mask, Pixels, remove_plain_background
+from fmnist_lightning.data.image_modes import to_rgb
+from fmnist_lightning.data.segmentation import segment
+
 SIDE = 28
-WORK_SIDE = 112  # longest side for the segmentation, in pixels: four times the input
-BORDER = 0.03  # fraction of the longest side at each edge that is taken for background
+WORK_SIDE = 560  # longest side of the photo in pixels from here on: 20 pixels for each of the input
+MIN_TRANSPARENT = 0.05  # fraction of pixels from which a transparent background is taken for the garment's outline
+MAX_GAIN = 6.0  # a larger factor would amplify noise
+MIN_MEAN = 128  # of a garment whose intensities are negated, so that a white one is bright, too
 
 
 class PreparedPhoto(NamedTuple):
     """A model's input and how it was made."""
 
     image: np.ndarray  # (28, 28) uint8, the model's input
-    method: str  # unchanged, plain background or segmentation
-    mask: np.ndarray | None  # (H, W) bool, the garment in the photo scaled to 112 pixels; None if unchanged
-    photo: Image.Image  # the photo, upright, scaled to 112 pixels, RGB; the input itself if unchanged
+    method: str  # unchanged, transparency, plain background or segmentation
+    mask: Mask | None  # (H, W) bool, the garment in `photo`; None if unchanged
+    photo: Image.Image  # the photo, upright, RGB, at most 560 pixels a side; the input itself if unchanged
 
 
 def prepare_photo(photo: Image.Image) -> PreparedPhoto:
-    """Turns a photo into a model's input; a grayscale image of 28x28 pixels is one already and stays unchanged."""
-    if photo.size == (SIDE, SIDE) and photo.mode == "L":
-        return PreparedPhoto(np.asarray(photo), "unchanged", None, photo)
-    photo = ImageOps.exif_transpose(photo).convert("RGB")
-    photo.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.BOX, reducing_gap=2)
-    colors = np.asarray(photo)
-    mask = segment(colors)
-    gray = np.asarray(photo.convert("L"))
-    return PreparedPhoto(fit_to_input(255 - gray, mask), "segmentation", mask, photo)
+    """Turns a photo of one garment into a model's input; a grayscale image of 28x28 pixels stays unchanged.
+
+    A JPEG that is not loaded yet is decoded at a lower resolution, which is faster.
+
+    Raises:
+        ValueError: no garment was found, or the mode is not supported.
+        ModuleNotFoundError: the background is not plain, and OpenCV is not installed.
+    """
+    scale = min(1, WORK_SIDE / max(photo.size))
+    photo.draft(None, (round(scale * photo.width), round(scale * photo.height)))
+    photo = ImageOps.exif_transpose(photo)
+    rgb, alpha = to_rgb(photo)
+    if rgb.size == (SIDE, SIDE) and alpha is None and is_gray(pixels := np.asarray(rgb)):
+        return PreparedPhoto(pixels[:, :, 0].copy(), "unchanged", None, rgb.convert("L"))
+    for image in (rgb, alpha):
+        if image is not None:
+            image.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.BOX, reducing_gap=2)
+    colors = np.asarray(rgb)
+    if alpha is not None and (np.asarray(alpha) < 128).mean() >= MIN_TRANSPARENT:
+        method, mask = "transparency", np.asarray(alpha) >= 128
+        values = negate(colors, mask)
+    elif (plain := remove_plain_background(colors)) is not None:
+        method, (mask, values) = "plain background", plain
+    else:
+        method, mask = "segmentation", segment(colors)
+        values = negate(colors, mask)
+    if not mask.any():
+        raise ValueError("no garment found: the photo shows nothing but a plain background")
+    return PreparedPhoto(fit_to_input(values, mask), method, mask, rgb)
 
 
-def segment(colors: np.ndarray) -> np.ndarray:
-    """The garment (H, W) bool in colors (H, W, 3) uint8, by GrabCut: the border is background, the rest unknown."""
-    import cv2
-
-    height, width = colors.shape[:2]
-    strip = max(2, round(BORDER * max(height, width)))
-    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    labels[strip:-strip, strip:-strip] = cv2.GC_PR_FGD
-    cv2.setRNGSeed(0)
-    cv2.grabCut(colors[:, :, ::-1].copy(), labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    if mask.mean() < 0.05:
-        mask = np.zeros((height, width), bool)
-        mask[height // 10 : -height // 10, width // 7 : -width // 7] = True
-    return mask
+def is_gray(pixels: Pixels) -> bool:
+    """Whether the channels of pixels (H, W, 3) are equal."""
+    return bool((pixels == pixels[:, :, :1]).all())
 
 
-def fit_to_input(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Crops values (H, W) uint8 to the mask and scales the longest side to 28 pixels, centred on black."""
+def negate(colors: Pixels, mask: Mask) -> Pixels:
+    """Intensities (H, W) uint8 of the garment in colors (H, W, 3), negated as in the dataset; bright in any case."""
+    values = 255 - np.asarray(Image.fromarray(colors).convert("L")).astype(np.float32)
+    if mask.any():
+        values *= gain(values[mask])
+        values += max(0, MIN_MEAN - values[mask].mean())
+    return values.clip(1, 255).astype(np.uint8)
+
+
+def gain(values: np.ndarray) -> float:
+    """Factor by which the brightest of a garment's intensities become 255, as in each image of the dataset."""
+    return min(MAX_GAIN, 255 / max(1, float(np.percentile(values, 99.5))))
+
+
+def fit_to_input(values: Pixels, mask: Mask) -> Pixels:
+    """The input (28, 28) uint8 of the garment's intensities (H, W) uint8 and its mask (H, W) bool.
+
+    The longest side becomes 28 pixels by subsampling. The garment is centered to half a pixel; which half, is chosen
+    such that the most contrast remains, because an enlarged image of the dataset is restored so.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    crop = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    garment = Image.fromarray(np.where(mask, np.maximum(values, 1), 0)[crop].astype(np.uint8))
-    scale = SIDE / max(garment.size)
-    garment = garment.resize([max(1, round(scale * side)) for side in garment.size], Image.Resampling.BOX)
-    image = Image.new("L", (SIDE, SIDE))
-    image.paste(garment, ((SIDE - garment.width) // 2, (SIDE - garment.height) // 2))
-    return np.asarray(image)
+    garment = Image.fromarray(np.where(mask, values, 0).astype(np.float32))
+    garment = garment.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    longest, shortest = max(garment.size), min(garment.size)
+    pixel = longest / SIDE  # side of a pixel of the input, in pixels of the photo
+    margin = math.ceil(pixel)
+    canvas = Image.new("F", (longest + 2 * margin, longest + 2 * margin))
+    left, top = (canvas.width - garment.width) // 2, (canvas.height - garment.height) // 2
+    canvas.paste(garment, (left, top))
+    x, y = left + (garment.width - longest) / 2, top + (garment.height - longest) / 2
+    boxes = [(x, y, x + longest, y + longest)]
+    if shortest < (SIDE - 1) * pixel:  # otherwise a part would be outside
+        x, y = (x - pixel / 2, y) if garment.height > garment.width else (x, y - pixel / 2)
+        boxes.append((x, y, x + longest, y + longest))
+    box = max(boxes, key=lambda box: np.square(subsample(canvas, box, 1)).sum())
+    small = subsample(canvas, box, 3)
+    return (small * gain(small[small > 0])).clip(0, 255).round().astype(np.uint8)
+
+
+def subsample(image: Image.Image, box: tuple[float, float, float, float], parts: int) -> np.ndarray:
+    """The box of an image in 28x28 pixels: of each the mean of its middle part, a 1/parts of its width and height.
+
+    With one part, an edge is blurred; with three, it remains as sharp as the authors' sharpening would make it.
+    """
+    fine = image.resize((parts * SIDE, parts * SIDE), Image.Resampling.BOX, box=box)
+    return np.asarray(fine)[parts // 2 :: parts, parts // 2 :: parts]

@@ -1,0 +1,69 @@
+"""Removes a plain background of any color, as in product photos.
+
+The dataset's authors trimmed edges whose color is within 5 % of the corner pixel's and negated the intensities, which
+presumes a white background (arXiv 1708.07747, section 2). On another color, a garment's intensity is its distance to
+that color, if all its pixels are mixtures of the background's color and another one; otherwise it is negated, too.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+TOLERANCE = 0.05 * 255  # difference to the background's color in one channel
+NOISE_FLOOR = 4.0  # a smaller difference is noise; JPEG has some at the garment's edges only
+TINT_NOISE = 4  # times the noise of the brightness: JPEG stores hues at half the resolution
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's mode L
+MAX_NOISE = 8.0  # in the border; more is a texture, a fold or a shadow
+MAX_GARMENT_IN_BORDER = 0.25  # fraction of the border that a garment may cover
+
+
+def remove_plain_background(colors: Pixels) -> tuple[Mask, Pixels] | None:
+    """The garment's mask (H, W) and intensities (H, W) in colors (H, W, 3); None if the background is not plain.
+
+    A photo of one color has an empty mask.
+    """
+    border = border_pixels(colors).astype(np.float32)
+    background = np.median(border, axis=0)
+    differences = np.abs(border - background).max(axis=1)
+    is_background = differences <= TOLERANCE
+    if is_background.mean() < 1 - MAX_GARMENT_IN_BORDER:
+        return None
+    noise = np.percentile(differences[is_background], 99)
+    if noise > MAX_NOISE:
+        return None
+    offsets = colors - background
+    brightness = offsets @ LUMA
+    tint = np.abs(offsets - brightness[:, :, None]).max(axis=2)
+    limit = max(NOISE_FLOOR, 1.5 * noise)
+    mask = (np.abs(brightness) > limit) | (tint > TINT_NOISE * limit)
+    mask = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MedianFilter(3))) > 0
+    if not mask.any():
+        return mask, np.zeros(mask.shape, np.uint8)
+    gray = colors @ LUMA
+    if background.min() >= 255 - TOLERANCE:
+        return mask, (255 - gray).clip(0, 255).astype(np.uint8)
+    distances = distances_along_ray(offsets[mask])
+    if distances is None:
+        return mask, (255 - gray).astype(np.uint8)
+    values = np.zeros(mask.shape, np.float32)
+    values[mask] = distances * (255 / max(distances.max(), 1))
+    return mask, values.clip(0, 255).astype(np.uint8)
+
+
+def border_pixels(colors: Pixels) -> Pixels:
+    """Pixels (N, 3) of the outermost 1 % at each edge of colors (H, W, 3), at least one."""
+    strip = max(1, round(0.01 * max(colors.shape[:2])))
+    edges = colors[:strip], colors[-strip:], colors[:, :strip], colors[:, -strip:]
+    return np.concatenate([edge.reshape(-1, 3) for edge in edges])
+
+
+def distances_along_ray(offsets: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Lengths (N,) of offsets (N, 3) from the background's color if they all have nearly one direction, else None."""
+    direction = offsets.mean(axis=0)
+    direction /= max(float(np.linalg.norm(direction)), 1e-6)
+    lengths = offsets @ direction
+    error = np.linalg.norm(offsets - lengths[:, None] * direction, axis=1).mean()
+    is_ray = error < 0.12 * np.abs(lengths).mean() and lengths.mean() > 0.9 * np.abs(lengths).mean()
+    return lengths if is_ray else None

@@ -272,7 +272,9 @@ def test_ctrl_c_keeps_rows_and_the_same_command_resumes(runs, cwd):
         (["run=unfinished"], "run=unfinished: has no scores, its status is running; resume=unfinished resumes it"),
         (["run=[a,a]"], r"run=\[a,a\]: a run is listed twice"),
         (["output=no/out.csv"], "output=no/out.csv: the directory no does not exist"),
-        (["output=images"], "output=images: is a directory"),
+        (["output=images"], "output=images: is not a file; name a file to write"),
+        (["output="], "output=.: is not a file"),
+        (["output=pipe", "overwrite=true"], "output=pipe: is not a file"),
         (["output=existing.csv"], "output=existing.csv: already exists; not overwritten. Add overwrite=true"),
         (["save_inputs=existing.csv"], "save_inputs=existing.csv: existing.csv is not a directory"),
         (["labels=missing.csv"], "labels=missing.csv: No such file or directory"),
@@ -287,6 +289,7 @@ def test_invalid_command_is_rejected_and_writes_nothing(runs, cwd, typed, messag
     write_inputs(cwd / "images", 1)
     Path("a").symlink_to(runs[0])
     Path("existing.csv").write_text("kept")
+    os.mkfifo("pipe")
     Path("labels.csv").write_text("file,labels\nx,1\ny,11\n")
     unfinished = Run(cwd / "unfinished")
     unfinished.config_file.parent.mkdir(parents=True)

@@ -176,7 +176,7 @@ def _tar_sources(path: Path, is_packed: bool) -> Iterator[Source]:
                 if member.size > MAX_BYTES:
                     yield Source(member.name, member.name, partial(_raise, TOO_LARGE))
                 elif not member.isreg():
-                    yield Source(member.name, member.name, partial(_raise, "not a regular file"))
+                    yield Source(member.name, member.name, partial(_raise, "a link or a device in the archive"))
                 else:
                     extracted = tar.extractfile(member)
                     assert extracted is not None

@@ -34,6 +34,8 @@ class LabelledScores:
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         self.directory, self.class_names = path.parent, class_names
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("not a file")
             if path.stat().st_size > MAX_LABELS_BYTES:
                 raise ValueError(f"larger than {MAX_LABELS_BYTES / 2**20:.0f} MiB")
             with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:

@@ -54,6 +54,7 @@ def predict_files(
     Raises:
         ValueError: photos need a package that is not installed.
     """
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(max(1, num_cores() // 2))
     try:
         for images in prepared_batches(sources, num_cores(), save_inputs):
@@ -61,6 +62,8 @@ def predict_files(
             yield Batch(images, predictor.classify(torch.from_numpy(inputs)))
     except ImportError as error:
         raise ValueError(f"photos need {error.name}: pip install 'fmnist_lightning[photos]'") from error
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def prepare(source: Source, save_inputs: Path | None = None) -> Prepared:

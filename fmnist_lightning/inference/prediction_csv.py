@@ -40,17 +40,17 @@ class PredictionCsv:
 
     def __init__(self, path: Path, settings: Mapping[str, object], overwrite: bool) -> None:
         self.path, self.settings = path, json.loads(json.dumps(settings))
-        self.partial = path.with_name(f"{path.name}.partial")
-        self.settings_file = path.with_name(f"{path.name}.partial.json")
-        self.lock_file = path.with_name(f"{path.name}.partial.lock")
         self.num_images = self.num_errors = self.num_unlike = self.num_resumed = 0
         self._file: TextIO
-        if path.is_dir():
-            raise ValueError(f"output={path}: is a directory; name a file in it")
+        if path.exists() and not path.is_file():  # also /dev/null, which the finished file would replace
+            raise ValueError(f"output={path}: is not a file; name a file to write")
         if not path.parent.is_dir():
             raise ValueError(f"output={path}: the directory {path.parent} does not exist; create it first")
         if path.exists() and not overwrite:
             raise ValueError(f"output={path}: already exists; not overwritten. Add overwrite=true")
+        self.partial = path.with_name(f"{path.name}.partial")
+        self.settings_file = path.with_name(f"{path.name}.partial.json")
+        self.lock_file = path.with_name(f"{path.name}.partial.lock")
         check_writable(path.parent, f"output={path}")
         if self.partial.exists() and (changed := self._changed_setting()):
             if not overwrite:

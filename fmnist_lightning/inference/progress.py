@@ -45,9 +45,9 @@ class PredictionProgress:
         self.bar.stop()
 
     def update(self, completed: int, num_errors: int) -> None:
-        """Shows the number of images, and of errors among them."""
+        """Shows the number of images, and of those that were not read."""
         self.completed = completed
-        counts = f"{completed:,} images, {num_errors:,} errors"
+        counts = f"{completed:,} images, {num_errors:,} not read"
         self.bar.update(self.task, completed=completed, counts=counts)
         if self.bar.disable and time.monotonic() - self.printed > SECONDS_BETWEEN_LINES:
             self.printed = time.monotonic()

@@ -8,13 +8,15 @@ def read_scored_runs(typed: str) -> list[Run]:
     """The runs of run=DIR or run=[DIR,DIR2].
 
     Raises:
-        ValueError: a directory contains no run, one that is not finished, or is listed twice.
+        ValueError: a directory contains no finished run, or one without a checkpoint, or is listed twice.
     """
     runs = [Run.existing(folder) for folder in split_list(typed) or [""]]
     for run in runs:
         if "test" not in (summary := run.read_summary()):
             status = summary["status"]
             raise ValueError(f"run={run.folder}: has no scores, its status is {status}; resume={run.folder} resumes it")
+        if not run.best_checkpoint.is_file():
+            raise ValueError(f"run={run.folder}: has no checkpoint, {run.best_checkpoint} is missing")
     if len({run.folder.resolve() for run in runs}) < len(runs):
         raise ValueError(f"run={typed}: a run is listed twice")
     return runs

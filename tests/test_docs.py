@@ -36,6 +36,7 @@ NOT_RUN = {
     r"make screenshots": "needs the dataset and chromium",
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
+    r"(find .*\| )?python -m fmnist_lightning\.predict": "tests/test_predict.py runs it",
     r"python -m fmnist_lightning\.export": "tests/test_export.py runs it",
     r"python -m fmnist_lightning\.demo": "tests/test_demo.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from fnmatch import translate
 from functools import partial
 from itertools import chain
@@ -52,11 +53,18 @@ def find_sources(typed: str, stdin: BinaryIO, excluded: Collection[Path] = ()) -
 
 
 def count_files(typed: str) -> int | None:
-    """The number of images for a progress bar, if `typed` is a directory or a file that is no archive; else None."""
-    path = os.path.expanduser(typed)
-    if os.path.isdir(path):
-        return sum(len(files) for _, _, files in os.walk(path))
-    return None
+    """The number of files below a directory, for a progress bar; None if `typed` is anything else."""
+    directories, count = [os.path.expanduser(typed)], 0
+    if not os.path.isdir(directories[0]):
+        return None
+    while directories:
+        with suppress(OSError), os.scandir(directories.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.path)
+                else:
+                    count += not _is_link_to_directory(entry)
+    return count
 
 
 def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[Source]:

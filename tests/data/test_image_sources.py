@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_lightning.data import image_sources
-from fmnist_lightning.data.image_sources import find_sources
+from fmnist_lightning.data.image_sources import count_files, find_sources
 
 
 @pytest.fixture
@@ -68,6 +68,8 @@ def test_links_to_directories_are_not_followed_and_links_to_files_are(folder):
     (folder / "loop").symlink_to("loop")
     (folder / "z.png").symlink_to("a.png")
     assert found("photos") == [f"photos/{name}" for name in [*ORDER, "loop", "z.png"]]
+    assert count_files("photos") == len(ORDER) + 2
+    assert count_files("photos/a.png") is None
     assert contents("photos")["z.png"] == b"a.png"
     assert "symbolic links" in contents("photos")["loop"]
     assert len(found("photos/**")) == len(found("photos/*")) + 1 == 9

@@ -53,7 +53,7 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
 _AUGMENTATION = {
     False: "none",
     True: "random horizontal flip, 2-pixel crop",
-    "photos": "batches that resemble photos, a tenth of them outliers",
+    "photos": "batches that resemble photos, 15 % of them outliers",
 }
 
 

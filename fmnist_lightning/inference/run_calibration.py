@@ -42,19 +42,22 @@ def calibrate_predictor(predictor: Predictor, data: FashionMNISTData, logits: Te
     The outlier threshold is that of the images for which the model is trained: with data.augment=photos, validation
     images that resemble prepared photos.
     """
-    intended = (
-        logits if data.augment != "photos" else predictor.logits(_like_photos(data.images["val"], data.labels["val"]))
-    )
-    return calibrate(logits, data.labels["val"], intended)
+    images, labels = data.images["val"], data.labels["val"]
+    intended = predictor.logits(like_photos(images, labels)[0]) if data.augment == "photos" else logits
+    return calibrate(logits, labels, intended)
 
 
-def _like_photos(images: Tensor, labels: Tensor) -> Tensor:
-    """Images (M, 28, 28) uint8, M < N, augmented as in training, without those that are unchanged or outliers there."""
-    augmented = []
+def like_photos(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (M, 28, 28) uint8 and labels (M,), M < N, augmented as in training: those that resemble prepared photos.
+
+    Left out are those that training keeps unchanged or turns into outliers.
+    """
+    augmented, kept_labels = [], []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         for batch, batch_labels in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True):
-            num = len(batch)
             photos, _ = augment_for_photos(batch, batch_labels)
-            augmented.append(photos[round(UNCHANGED * num) : num - round(OUTLIERS * num)])
-    return torch.cat(augmented)
+            kept = slice(round(UNCHANGED * len(batch)), len(batch) - round(OUTLIERS * len(batch)))
+            augmented.append(photos[kept])
+            kept_labels.append(batch_labels[kept])
+    return torch.cat(augmented), torch.cat(kept_labels)

@@ -43,10 +43,10 @@ def build_app(runs: Sequence[ShownRun], uploads: Path) -> ASGIApp:
         uploads: the directory that GRADIO_TEMP_DIR named when Gradio was imported.
     """
     page = _build_page(runs, uploads.resolve())
-    page.has_launched = (
-        True  # otherwise a request may name any file as its upload: Gradio checks it after launch() only
-    )
-    processing_utils.async_ssrf_protected_download = _refuse_download
+    # neither is a public API of Gradio. Only after launch() does it check that a request names an upload as its upload
+    assert hasattr(page, "has_launched")
+    assert hasattr(processing_utils, "async_ssrf_protected_download")
+    page.has_launched, processing_utils.async_ssrf_protected_download = True, _refuse_download
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         page,

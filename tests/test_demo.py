@@ -1,5 +1,6 @@
 """The demo page: its command line, and with a real server and a real browser what people and forged requests get."""
 
+import base64
 import io
 import json
 import os
@@ -216,6 +217,13 @@ def draw_shirt() -> Image.Image:
     return photo
 
 
+def to_png(image: Image.Image) -> bytes:
+    """The image as a PNG file."""
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return png.getvalue()
+
+
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A headless Chromium."""
@@ -247,9 +255,7 @@ def page(request, server, browser) -> "Iterator[Page]":
 def upload(page: "Page", content: bytes | Image.Image, name: str = "photo.png") -> None:
     """Drops a file on the page, in place of the last one."""
     if isinstance(content, Image.Image):
-        png = io.BytesIO()
-        content.save(png, "PNG")
-        content = png.getvalue()
+        content = to_png(content)
     remove = page.get_by_label("Remove image")
     if remove.count():
         remove.click()
@@ -311,16 +317,24 @@ def test_drawing_is_classified_on_every_screen(page):
     page.get_by_text("Drop or paste a photo").wait_for()
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+def test_photo_is_pasted_with_the_keyboard(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copy = """async (url) =>
+        navigator.clipboard.write([new ClipboardItem({"image/png": (await fetch(url)).blob()})])"""
+    page.evaluate(copy, "data:image/png;base64," + base64.b64encode(to_png(draw_shirt())).decode())
+    page.keyboard.press("Control+v")
+    results(page)
+
+
 def damaged_files() -> dict[str, bytes]:
     """Files that are no photos, by the message."""
-    png = io.BytesIO()
-    draw_shirt().save(png, "PNG")
-    bomb = io.BytesIO()
-    Image.new("1", (30_000, 30_000)).save(bomb, "PNG")
+    shirt = to_png(draw_shirt())
     return {
         "not an image": b"plain text",
-        "damaged image": png.getvalue()[: len(png.getvalue()) // 2],
-        "pixels": bomb.getvalue(),
+        "damaged image": shirt[: len(shirt) // 2],
+        "pixels": to_png(Image.new("1", (30_000, 30_000))),
         "maximum allowed size": bytes(9 * 2**20),
     }
 

@@ -30,13 +30,10 @@ def _is_monitored(value: Any) -> bool:
 
 
 def _is_calibration(value: Any) -> bool:
-    if not isinstance(value, dict):
+    names = ("temperature", "outlier_threshold", "calibration_error_before", "calibration_error_after")
+    if not isinstance(value, dict) or not all(is_number(value.get(name)) for name in names):
         return False
-    temperature: Any = value.get("temperature")
-    threshold: Any = value.get("outlier_threshold")
-    if not is_number(temperature) or not is_number(threshold):
-        return False
-    return bool(0.01 <= temperature <= 100 and abs(threshold) <= 1000)
+    return bool(0.01 <= value["temperature"] <= 100 and all(abs(value[name]) <= 1000 for name in names))
 
 
 def _is_text(value: Any) -> bool:
@@ -50,7 +47,7 @@ ENTRIES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "overrides": ("a list of text", lambda v: isinstance(v, list) and all(map(_is_text, v))),
     "val": ("an object with loss and accuracy", _is_scores),
     "test": ("an object with loss and accuracy", _is_scores),
-    "calibration": ("an object with temperature, from 0.01 to 100, and outlier_threshold", _is_calibration),
+    "calibration": ("an object of numbers: temperature, from 0.01 to 100, outlier_threshold, …", _is_calibration),
     "best_epoch": ("a number", is_number),
     "monitored": ("an object with metric, mode (min or max) and value", _is_monitored),
     "partial": ("null or text", lambda v: v is None or _is_text(v)),

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -69,8 +70,6 @@ def test_summary_has_the_calibration_of_the_validation_images(run, tiny):
 
 def without_calibration(run, folder, **changes):
     """A copy of a run as earlier versions made them."""
-    import shutil
-
     copy = Run(shutil.copytree(run.folder, folder))
     summary = {key: value for key, value in run.read_summary().items() if key != "calibration"}
     copy.summary_json.write_text(json.dumps(summary | changes))
@@ -95,25 +94,25 @@ def test_run_whose_images_are_missing_or_others_is_a_one_line_error(run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "damage",
     [
-        [],
-        {"temperature": 1},
-        {"temperature": 0, "outlier_threshold": 1},
-        {"temperature": 1, "outlier_threshold": "x"},
-        {"temperature": True, "outlier_threshold": 1},
-        {"temperature": 10**400, "outlier_threshold": 1},
+        {"temperature": 0},
+        {"temperature": True},
+        {"temperature": 10**400},
+        {"outlier_threshold": "x"},
+        {"outlier_threshold": None},
+        {"calibration_error_after": []},
     ],
 )
-def test_damaged_calibration_is_rejected(damaged, run, tmp_path):
-    copy = without_calibration(run, tmp_path / "run", calibration=damaged)
-    with pytest.raises(ValueError, match=r"summary\.json: damaged, calibration must be"):
-        load_run(copy.folder, accelerator="cpu")
+def test_damaged_calibration_is_rejected(damage, run, tmp_path):
+    for damaged in (run.read_summary()["calibration"] | damage, [], {}):
+        copy = without_calibration(run, tmp_path / "run", calibration=damaged)
+        with pytest.raises(ValueError, match=r"summary\.json: damaged, calibration must be"):
+            load_run(copy.folder, accelerator="cpu")
+        shutil.rmtree(copy.folder)
 
 
 def test_resumed_run_is_calibrated_again(run, composed, tmp_path):
-    import shutil
-
     copy = Run(shutil.copytree(run.folder, tmp_path / "run"))
     before = copy.read_summary()["calibration"]
     cfg = composed("model=ann", "model.hidden=[16]", "logger=none", "trainer.max_epochs=4")

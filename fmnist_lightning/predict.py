@@ -1,6 +1,7 @@
 """Classifies image files with trained runs: photos, or images of the dataset's format.
 
-python -m fmnist_lightning.predict run=DIR images=PATH output=FILE.csv [KEY=VALUE]
+python -m fmnist_lightning.predict run=DIR images=PATH output=FILE.csv
+    [KEY=VALUE]
 
 run=DIR              a run's directory; several, [DIR,DIR2], form an ensemble
 images=PATH          a file, a directory, a pattern such as images='photos/*.jpg',

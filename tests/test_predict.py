@@ -106,7 +106,7 @@ def test_files_that_cannot_be_read_have_a_row_with_the_error(runs, cwd, capsys):
     rows = {Path(row["path"]).name: row for row in read_rows("images/out.csv")}
     errors = {name: row["error"] for name, row in rows.items() if row["error"]}
     assert sorted(rows) == ["0000.png", "cut.png", "empty.png", "notes.txt", "photo.png", "pipe.png", "x.jpg"]
-    assert {name: error.split(";")[0] for name, error in errors.items()} == {
+    assert {name: error.split(" of these formats")[0] for name, error in errors.items()} == {
         "empty.png": "empty file",
         "notes.txt": "not an image",
         "x.jpg": "not an image",

@@ -111,7 +111,7 @@ def _reporting_damage() -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise ValueError(f"not an image; the formats are {', '.join(FORMATS)}") from None
+        raise ValueError(f"not an image of these formats: {', '.join(FORMATS)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(f"more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:

@@ -98,7 +98,8 @@ class LabelledScores:
         yield " " * width + "".join(f"{label:>6}" for label in used)
         for kind in kinds:
             yield f"{kind:<{width}}" + "".join(f"{self.predicted[kind][label] or '.':>6}" for label in used)
-        yield from textwrap.wrap(", ".join(f"{label} {self.class_names[label]}" for label in used), 80)
+        legend = ", ".join(f"{label}\xa0{self.class_names[label]}" for label in used)  # not broken within a name
+        yield from (line.replace("\xa0", " ") for line in textwrap.wrap(legend, 80))
 
     def _auroc(self) -> Iterator[str]:
         with_class, without = self.scores[True], self.scores[False]

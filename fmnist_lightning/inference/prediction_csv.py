@@ -7,6 +7,7 @@ the settings that the rows belong to. File names of any bytes survive.
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -93,6 +94,7 @@ class PredictionCsv:
                 if self.num_resumed == 0:
                     self._append([COLUMNS])
                 yield
+                os.fsync(self._file.fileno())
             self.partial.replace(self.path)
             self.settings_file.unlink()
         finally:

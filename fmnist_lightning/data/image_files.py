@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # 256 MB decoded with four channels
-MIN_SIDE = 448  # pixels, to which a larger JPEG may be reduced while it is decoded: four times a segmented photo's
+LONGEST_SIDE = 560  # pixels, to which a larger JPEG may be reduced: those that photos.prepare_photo uses
 
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)  # 8-bit grayscale
@@ -34,9 +34,9 @@ class Source(NamedTuple):
 
 
 def read_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
-    """A decoded image, upright, of mode L, RGB or RGBA; of an animation the first frame.
+    """A decoded image, upright, of any of Pillow's modes; of an animation the first frame.
 
-    A large JPEG is decoded at a reduced size, whose sides have at least 448 pixels.
+    A large JPEG is decoded at a reduced size, whose longest side has at least 560 pixels.
 
     Args:
         source: a path, the content of a file, or a file opened for reading bytes.
@@ -59,12 +59,15 @@ def read_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are allowed")
-    if image.mode in ("I", "F"):
-        raise ValueError("32 bits per channel; 8 and 16 are allowed")
     with _reporting_damage():
-        image.draft(None, (MIN_SIDE, MIN_SIDE))  # does nothing with other formats
+        scale = min(1, LONGEST_SIDE / max(image.size))
+        image.draft(None, (round(scale * image.width), round(scale * image.height)))  # does nothing with other formats
         image.load()
-        return _convert(image)
+    with suppress(Exception):  # metadata may be damaged where pixels are not
+        ImageOps.exif_transpose(image, in_place=True)
+    upright = image.copy()
+    upright.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    return upright
 
 
 def read_file(path: str | Path) -> bytes:
@@ -116,16 +119,3 @@ def _reporting_damage() -> Iterator[None]:
         raise ValueError(f"more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:
         raise ValueError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
-
-
-def _convert(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # metadata may be damaged where pixels are not
-        ImageOps.exif_transpose(image, in_place=True)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    else:
-        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    image.info = {}  # nothing is applied a second time
-    return image

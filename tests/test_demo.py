@@ -324,6 +324,7 @@ def test_photo_is_pasted_with_the_keyboard(page):
     copy = """async (url) =>
         navigator.clipboard.write([new ClipboardItem({"image/png": (await fetch(url)).blob()})])"""
     page.evaluate(copy, "data:image/png;base64," + base64.b64encode(to_png(draw_shirt())).decode())
+    page.wait_for_timeout(1000)  # Gradio runs the page's script once everything is drawn
     page.keyboard.press("Control+v")
     results(page)
 
@@ -333,6 +334,7 @@ def damaged_files() -> dict[str, bytes]:
     shirt = to_png(draw_shirt())
     return {
         "not an image": b"plain text",
+        "no garment found": to_png(Image.new("RGB", (3, 1))),
         "damaged image": shirt[: len(shirt) // 2],
         "pixels": to_png(Image.new("1", (30_000, 30_000))),
         "maximum allowed size": bytes(9 * 2**20),

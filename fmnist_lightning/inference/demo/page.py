@@ -136,7 +136,7 @@ def _show(source: Any, runs: Sequence[ShownRun], uploads: Path) -> Iterator[str]
     try:
         prepared = prepare_photo(read_image(_content(source, uploads)))
     except (ValueError, OSError) as error:
-        yield show_error(f"This file cannot be used: {error}")
+        yield show_error(f"Cannot be classified: {error}")
         return
     yield from show_results(prepared, runs)
 

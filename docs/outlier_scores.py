@@ -3,7 +3,9 @@
 Prints, for each score, the area under the ROC curve (AUROC) of validation images against synthetic outliers made from
 other validation images, as a mean over 15 kinds of outliers, and of the worst kind. The images of a run with
 data.augment=photos, outliers among them, are augmented as in its training. PHOTOS is a directory of photos with
-labels.csv (file, kind, labels), where photos without labels are outliers; they are shown for comparison only.
+labels.csv (file, kind, labels), where photos without labels are outliers; they are shown for comparison only. A second
+table has the fraction of synthetic outliers that is flagged by the score used, by the fraction of validation images
+that is not.
 """
 
 import csv
@@ -22,7 +24,7 @@ from fmnist_lightning import load_run
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.inference import Predictor
 from fmnist_lightning.inference.inputs import to_images
-from fmnist_lightning.inference.outliers import outlier_scores
+from fmnist_lightning.inference.outliers import outlier_scores, threshold
 from fmnist_lightning.inference.run_calibration import like_photos
 from fmnist_lightning.inference.run_data import run_datamodule
 from fmnist_lightning.runs.run import Run
@@ -53,6 +55,11 @@ def main() -> None:
         values = [auroc(score(*ordinary[:2]), score(*each[:2])) for each in outliers.values()]
         shown = f"{auroc(score(*known[:2]), score(*unknown[:2])):.3f}" if known else ""
         print(f"| {name} | {np.mean(values):.3f} | {min(values):.3f} | {shown} |")
+    print("\n| not flagged | synthetic outliers flagged | sum |\n|---|---|---|")
+    for passing in (0.75, 0.8, 0.85, 0.9, 0.95):
+        limit = threshold(outlier_scores(ordinary[0]), passing)
+        flagged = np.mean([(outlier_scores(each[0]) > limit).float().mean() for each in outliers.values()])
+        print(f"| {passing:.2f} | {flagged:.3f} | {passing + flagged:.3f} |")
 
 
 def outputs(predictor: Predictor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

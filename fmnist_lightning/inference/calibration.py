@@ -23,16 +23,17 @@ class Calibration(NamedTuple):
     outlier_threshold: float = math.inf
 
 
-def calibrate(logits: Tensor, labels: Tensor, intended_logits: Tensor) -> Calibration:
+def calibrate(logits: Tensor, labels: Tensor, intended_logits: Tensor, passing: float) -> Calibration:
     """The calibration of a model.
 
     Args:
         logits: (N, C) of validation images.
         labels: (N,) of them.
         intended_logits: (M, C) of validation images as those on which the model will be used.
+        passing: the fraction of the latter that is not flagged.
     """
     temperature = round(fit_temperature(logits, labels), 6)
-    return Calibration(temperature, round(threshold(outlier_scores(intended_logits / temperature)), 6))
+    return Calibration(temperature, round(threshold(outlier_scores(intended_logits / temperature), passing), 6))
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

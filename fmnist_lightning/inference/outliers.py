@@ -12,7 +12,6 @@ from torch import Tensor
 from fmnist_lightning.data.archives import CLASS_NAMES
 
 EXPONENT = 0.1  # the paper's
-PASSING = 0.95  # fraction of the validation images below the threshold
 CONFIDENT = 0.5  # probability above which one class is named, otherwise the most probable ones
 NUM_NAMED = 3
 
@@ -23,9 +22,9 @@ def outlier_scores(logits: Tensor) -> Tensor:
     return (probabilities * (1 - probabilities)).pow(EXPONENT).sum(dim=1).float()
 
 
-def threshold(scores: Tensor) -> float:
-    """The score that 95 % of these scores (N,) do not exceed."""
-    return torch.quantile(scores.double(), PASSING).item()
+def threshold(scores: Tensor, passing: float) -> float:
+    """The score that this fraction of the scores (N,) does not exceed."""
+    return torch.quantile(scores.double(), passing).item()
 
 
 class Classified(NamedTuple):

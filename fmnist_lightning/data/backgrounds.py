@@ -16,6 +16,7 @@ NOISE_FLOOR = 4.0  # a smaller difference is noise; JPEG has some at the garment
 TINT_NOISE = 4  # times the noise of the brightness: JPEG stores hues at half the resolution
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's mode L
 MAX_NOISE = 8.0  # in the border; more is a texture, a fold or a shadow
+MIN_MEAN = 128  # of a garment's negated intensities, so that a white one is bright, too
 MAX_GARMENT_IN_BORDER = 0.25  # fraction of the border that a garment may cover
 
 
@@ -41,15 +42,32 @@ def remove_plain_background(colors: Pixels) -> tuple[Mask, Pixels] | None:
     mask = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MedianFilter(3))) > 0
     if not mask.any():
         return mask, np.zeros(mask.shape, np.uint8)
-    gray = colors @ LUMA
-    if background.min() >= 255 - TOLERANCE:
-        return mask, (255 - gray).clip(0, 255).astype(np.uint8)
-    distances = distances_along_ray(offsets[mask])
-    if distances is None:
-        return mask, (255 - gray).astype(np.uint8)
     values = np.zeros(mask.shape, np.float32)
-    values[mask] = distances * (255 / max(distances.max(), 1))
-    return mask, values.clip(0, 255).astype(np.uint8)
+    if background.min() >= 255 - TOLERANCE:
+        values[mask] = 255 - colors[mask] @ LUMA
+    elif (lengths := lengths_along_ray(offsets[mask])) is not None:
+        values[mask] = lengths
+    else:
+        deviations = np.abs(offsets).max(axis=2)
+        clear = deviations > max(TOLERANCE, 0.25 * np.median(deviations[mask]))
+        mask &= clear | is_enclosed(clear)
+        return mask, negate(colors, mask)
+    brightest = max(1, float(np.percentile(values[mask], 99.5)))  # 255 in each image of the dataset
+    return mask, (values * (255 / brightest)).clip(0, 255).astype(np.uint8)
+
+
+def negate(colors: Pixels, mask: Mask) -> Pixels:
+    """Intensities (H, W) of the garment in colors (H, W, 3), negated as in the dataset; their mean is at least 128."""
+    values = 255 - np.asarray(Image.fromarray(colors).convert("L")).astype(np.float32)
+    values += max(0, MIN_MEAN - values[mask].mean()) if mask.any() else 0
+    return values.clip(1, 255).astype(np.uint8)
+
+
+def is_enclosed(mask: Mask) -> Mask:
+    """Pixels (H, W) that have pixels of the mask (H, W) above, below, left and right of them."""
+    up = np.logical_or.accumulate
+    sides = up(mask, 0), up(mask[::-1], 0)[::-1], up(mask, 1), up(mask[:, ::-1], 1)[:, ::-1]
+    return np.asarray(np.logical_and.reduce(sides))
 
 
 def border_pixels(colors: Pixels) -> Pixels:
@@ -59,7 +77,7 @@ def border_pixels(colors: Pixels) -> Pixels:
     return np.concatenate([edge.reshape(-1, 3) for edge in edges])
 
 
-def distances_along_ray(offsets: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def lengths_along_ray(offsets: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Lengths (N,) of offsets (N, 3) from the background's color if they all have nearly one direction, else None."""
     direction = offsets.mean(axis=0)
     direction /= max(float(np.linalg.norm(direction)), 1e-6)

@@ -2,7 +2,7 @@
 
 A plain background is removed by the steps with which the dataset's authors made it from product photos
 (arXiv 1708.07747, section 2), any other background by segmentation. Size, position and intensity range then follow the
-dataset: the longest side is 28 pixels, the garment centered, the brightest pixel 255.
+dataset: the longest side is 28 pixels, the garment centered, a light garment bright, too.
 """
 
 import math
@@ -11,15 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from fmnist_lightning.data.backgrounds import Mask, Pixels, remove_plain_background
+from fmnist_lightning.data.backgrounds import Mask, Pixels, negate, remove_plain_background
 from fmnist_lightning.data.image_modes import to_rgb
 from fmnist_lightning.data.segmentation import segment
 
 SIDE = 28
 WORK_SIDE = 560  # longest side of the photo in pixels from here on: 20 pixels for each of the input
 MIN_TRANSPARENT = 0.05  # fraction of pixels from which a transparent background is taken for the garment's outline
-MAX_GAIN = 6.0  # a larger factor would amplify noise
-MIN_MEAN = 128  # of a garment whose intensities are negated, so that a white one is bright, too
 
 
 class PreparedPhoto(NamedTuple):
@@ -68,20 +66,6 @@ def is_gray(pixels: Pixels) -> bool:
     return bool((pixels == pixels[:, :, :1]).all())
 
 
-def negate(colors: Pixels, mask: Mask) -> Pixels:
-    """Intensities (H, W) uint8 of the garment in colors (H, W, 3), negated as in the dataset; bright in any case."""
-    values = 255 - np.asarray(Image.fromarray(colors).convert("L")).astype(np.float32)
-    if mask.any():
-        values *= gain(values[mask])
-        values += max(0, MIN_MEAN - values[mask].mean())
-    return values.clip(1, 255).astype(np.uint8)
-
-
-def gain(values: np.ndarray) -> float:
-    """Factor by which the brightest of a garment's intensities become 255, as in each image of the dataset."""
-    return min(MAX_GAIN, 255 / max(1, float(np.percentile(values, 99.5))))
-
-
 def fit_to_input(values: Pixels, mask: Mask) -> Pixels:
     """The input (28, 28) uint8 of the garment's intensities (H, W) uint8 and its mask (H, W) bool.
 
@@ -104,7 +88,7 @@ def fit_to_input(values: Pixels, mask: Mask) -> Pixels:
         boxes.append((x, y, x + longest, y + longest))
     box = max(boxes, key=lambda box: np.square(subsample(canvas, box, 1)).sum())
     small = subsample(canvas, box, 3)
-    return (small * gain(small[small > 0])).clip(0, 255).round().astype(np.uint8)
+    return small.round().astype(np.uint8)
 
 
 def subsample(image: Image.Image, box: tuple[float, float, float, float], parts: int) -> np.ndarray:

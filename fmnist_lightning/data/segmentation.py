@@ -5,7 +5,7 @@ import numpy as np
 from fmnist_lightning.data.backgrounds import Mask, Pixels
 
 WORK_SIDE = 112  # longest side in pixels: four times the model's input
-BORDER = 0.03  # fraction of the longest side at each edge that is taken for background
+BORDER = 0.02  # fraction of the longest side at each edge that is taken for background
 MIN_SIDE = 8  # pixels
 MIN_AREA = 0.08  # fraction of the photo; less is not the garment
 
@@ -26,7 +26,7 @@ def segment(colors: Pixels) -> Mask:
     size = round(width * scale), round(height * scale)
     if min(size) < MIN_SIDE:
         raise ValueError(f"no garment found: {width}x{height} pixels are too narrow")
-    small = cv2.resize(colors, size, interpolation=cv2.INTER_AREA)[:, :, ::-1].copy()  # BGR
+    small = cv2.cvtColor(cv2.resize(colors, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     distance = distance_to_center(*small.shape[:2])
     strip = max(2, round(BORDER * max(size)))
     labels = np.full(distance.shape, cv2.GC_BGD, np.uint8)

@@ -208,6 +208,7 @@ def draw_photo(path: Path) -> None:
     image.save(path)
 
 
+@pytest.mark.slow
 def test_python_page_runs(composed, data_root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train(composed("model=ann", "model.hidden=[16]", "logger=none"), tmp_path / "DIR")

@@ -14,11 +14,9 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
 
 
-@pytest.fixture(scope="module")
-def run(composed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("calibration") / "run"
-    train(composed("model=ann", "model.hidden=[16]", "logger=none"), folder)
-    return Run(folder)
+@pytest.fixture
+def run(runs):
+    return runs[0]
 
 
 def drawn(temperature, num=20_000):

@@ -9,12 +9,9 @@ from fmnist_lightning.training.run import train
 from tests.conftest import TINY
 
 
-@pytest.fixture(scope="module")
-def folders(composed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ensemble")
-    for seed in (0, 1):
-        train(composed("model=ann", "model.hidden=[16]", "logger=none", f"seed={seed}"), folder / str(seed))
-    return [folder / "0", folder / "1"]
+@pytest.fixture
+def folders(runs):
+    return [run.folder for run in runs]
 
 
 def test_ensemble_averages_calibrated_probabilities(folders, tiny):

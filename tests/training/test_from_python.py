@@ -21,12 +21,19 @@ def overrides(data_root):
 
 
 @pytest.fixture(scope="module")
-def trained(overrides, tmp_path_factory):
-    return train(compose(*overrides), tmp_path_factory.mktemp("from_python") / "run")
+def cfg(overrides):
+    return compose(*overrides)
 
 
-def test_configuration_is_that_of_the_command_line(overrides):
-    cfg = compose(*overrides)
+@pytest.fixture(scope="module")
+def trained(cfg, tmp_path_factory):
+    """A run in a directory that `train` chose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("from_python"))
+        return train(cfg)
+
+
+def test_configuration_is_that_of_the_command_line(cfg, overrides):
     assert config_sha256(cfg) == config_sha256(compose_config(overrides))
 
 
@@ -39,16 +46,16 @@ def test_run_is_that_of_the_command_line(trained, overrides):
     assert not HydraConfig.initialized()
 
 
-def test_new_directory_is_chosen_at_each_call(overrides, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    cfg = compose(*overrides, "trainer.max_epochs=1")
-    first, second = train(cfg), train(cfg)
-    assert re.fullmatch(r"outputs/ann_lr0\.003_seed0_[\d_-]+", str(first.directory.relative_to(tmp_path)))
-    assert first.directory != second.directory
-    assert first.directory.is_dir()
-    assert capsys.readouterr().out.count(" 1/1 ") == 2  # a line for each epoch
+def test_new_directory_is_chosen_at_each_call(trained, cfg, monkeypatch, capsys):
+    folder = trained.directory.parent.parent
+    monkeypatch.chdir(folder)
+    second = train(cfg)
+    for directory in (trained.directory, second.directory):
+        assert re.fullmatch(r"outputs/ann_lr0\.003_seed0_[\d_-]+", str(directory.relative_to(folder)))
+    assert trained.directory != second.directory
+    assert capsys.readouterr().out.count("/2 ") == 2  # a line for each epoch
     with pytest.raises(ValueError, match="already contains a run; not overwritten"):
-        train(cfg, first.directory)
+        train(cfg, second.directory)
 
 
 def test_model_of_a_trained_run_predicts(trained):

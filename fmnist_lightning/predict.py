@@ -114,6 +114,8 @@ def _print_summary(runs: Iterable[Run], output: PredictionCsv, images_per_second
         if calibration:
             before, after = (calibration[f"calibration_error_{when}"] for when in ("before", "after"))
             print(f"calibration error on validation images: {before:.4f}, with temperature scaling {after:.4f}")
+    if output.num_resumed:
+        print(f"resumed after {output.num_resumed:,} images")
     unlike = f"{output.num_unlike:,} unlike the training images"
     errors = f"{output.num_errors:,} not read" + (" (column error)" if output.num_errors else "")
     print(f"{output.num_images:,} images, {errors}, {unlike}; {images_per_second:,.0f} per second")

@@ -205,6 +205,23 @@ def test_resumed_file_is_identical_and_reads_no_image_twice(runs, cwd, capsys):
     assert sorted(path.name for path in cwd.iterdir()) == ["images", "out.csv"]
 
 
+def test_resumed_command_scores_all_images(runs, cwd, capsys):
+    write_inputs(cwd / "images", BLOCK_SIZE + 5)
+    lines = ["file,labels", *(f"{i:04d}.png,{i % 10 if i % 3 else ''}" for i in range(BLOCK_SIZE + 5))]
+    (cwd / "images" / "labels.csv").write_text("\n".join(lines))
+    typed = [f"run={runs[0]}", "images=images", "output=out.csv", "labels=images/labels.csv", "accelerator=cpu"]
+    settings = interrupted_settings(cwd, typed)
+    capsys.readouterr()
+    predict(typed)
+    complete = capsys.readouterr().out.splitlines()
+    Path("out.csv").rename("out.csv.partial")
+    Path("out.csv.partial.json").write_bytes(settings)
+    predict(typed)
+    resumed = capsys.readouterr().out.splitlines()
+    assert f"resumed after {BLOCK_SIZE} images" in resumed
+    assert [line for line in resumed if "resumed" not in line][:-2] == complete[:-2]  # but the speed
+
+
 def interrupted_settings(cwd: Path, typed: list[str]) -> bytes:
     """What a command that is interrupted leaves beside its rows."""
     output = "output=interrupted.csv"
@@ -242,10 +259,10 @@ def test_rows_of_other_settings_or_images_are_not_resumed(runs, cwd):
 @pytest.mark.slow
 def test_ctrl_c_keeps_rows_and_the_same_command_resumes(runs, cwd):
     write_inputs(cwd / "images", 1)
-    paths = b"images/0000.png\n" * (6 * BLOCK_SIZE)
+    paths = b"images/0000.png\n" * (60 * BLOCK_SIZE)
     command = [sys.executable, "-m", "fmnist_lightning.predict", f"run={runs[0]}", "images=-", "output=out.csv"]
     with subprocess.Popen([*command, "accelerator=cpu"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdin.write(paths * 10)
+        process.stdin.write(paths)
         process.stdin.flush()
         end = time.monotonic() + 60
         while not (Path("out.csv.partial").exists() and Path("out.csv.partial").stat().st_size > 100_000):
@@ -257,7 +274,7 @@ def test_ctrl_c_keeps_rows_and_the_same_command_resumes(runs, cwd):
     assert output.splitlines()[-1] == b"interrupted: completed rows are kept, the same command resumes"
     assert not Path("out.csv.partial.lock").exists()
     before = Path("out.csv.partial").read_bytes()
-    resumed = subprocess.run([*command, "accelerator=cpu"], input=paths * 10, capture_output=True)
+    resumed = subprocess.run([*command, "accelerator=cpu"], input=paths, capture_output=True)
     assert resumed.returncode == 0, resumed.stderr
     assert Path("out.csv").read_bytes().startswith(before)
     assert len(read_rows()) == 60 * BLOCK_SIZE

@@ -180,8 +180,9 @@ def _match(directory: str, parts: tuple[str, ...], excluded: frozenset[str]) -> 
 
 def _read_paths(stdin: BinaryIO) -> Iterator[Source]:
     """Paths until the end of the input; separated by NUL characters if its first block has one."""
+    read = getattr(stdin, "read1", stdin.read)  # read1 does not wait for a full block
     separator, rest = b"", b""
-    while block := stdin.read(MAX_LINE):
+    while block := read(MAX_LINE):
         separator = separator or (b"\0" if b"\0" in block else b"\n")
         *lines, rest = (rest + block).split(separator)
         for line in lines:

@@ -23,7 +23,7 @@ from fmnist_lightning.runs.files import atomic_write
 COLUMNS = ["path", "label", "class", "probability", "second", "third", *(f"p{c}" for c in range(10))]
 COLUMNS += ["unlike", "reason", "error"]
 UNLIKE, ERROR = COLUMNS.index("unlike"), COLUMNS.index("error")
-BLOCK_SIZE = 256  # rows; only whole blocks are resumed, as predictions depend, in the last digits, on the batch size
+BLOCK_SIZE = 64  # rows; only whole blocks are resumed, as predictions depend, in the last digits, on the batch size
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -118,16 +119,18 @@ def prepared_batches(
 
 def _prepared_tasks(sources: Iterable[Source], num_threads: int, save_inputs: Path | None) -> Iterator[list[Prepared]]:
     waiting: deque[tuple[Future[list[Prepared]], int]] = deque()
+    stop = Event()  # after Ctrl-C, in the middle of tasks
     with ThreadPoolExecutor(num_threads) as pool:
         try:
             for task in _tasks(sources):
                 num_bytes = sum(source.num_bytes for source in task)
-                waiting.append((pool.submit(_prepare_all, task, save_inputs), num_bytes))
+                waiting.append((pool.submit(_prepare_all, task, save_inputs, stop), num_bytes))
                 while len(waiting) > MAX_WAITING or sum(size for _, size in waiting) > MAX_WAITING_BYTES:
                     yield waiting.popleft()[0].result()
             while waiting:
                 yield waiting.popleft()[0].result()
         finally:
+            stop.set()
             pool.shutdown(cancel_futures=True)
 
 
@@ -144,8 +147,8 @@ def _tasks(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield task
 
 
-def _prepare_all(task: Sequence[Source], save_inputs: Path | None) -> list[Prepared]:
-    return [prepare(source, save_inputs) for source in task]
+def _prepare_all(task: Sequence[Source], save_inputs: Path | None, stop: Event) -> list[Prepared]:
+    return [prepare(source, save_inputs) for source in task if not stop.is_set()]
 
 
 def num_cores() -> int:

@@ -116,9 +116,10 @@ def _print_summary(runs: Iterable[Run], output: PredictionCsv, images_per_second
             print(f"calibration error on validation images: {before:.4f}, with temperature scaling {after:.4f}")
     if output.num_resumed:
         print(f"resumed after {output.num_resumed:,} images")
-    unlike = f"{output.num_unlike:,} unlike the training images"
+    images = f"{output.num_images:,} image{'s' * (output.num_images != 1)}"
     errors = f"{output.num_errors:,} not read" + (" (column error)" if output.num_errors else "")
-    print(f"{output.num_images:,} images, {errors}, {unlike}; {images_per_second:,.0f} per second")
+    unlike = f"{output.num_unlike:,} unlike the training images"
+    print(f"{images}, {errors}, {unlike}; {images_per_second:,.0f} per second")
     print(f"predictions: {output.path}")
 
 

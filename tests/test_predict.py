@@ -122,7 +122,16 @@ def test_files_that_cannot_be_read_have_a_row_with_the_error(runs, cwd, capsys):
 
 
 def test_file_names_survive_and_stay_inside(runs, cwd):
-    names = ["../../outside.png", "/absolute.png", 'a,"b".png', "new\nline.png", "return\r.png", "=1+1.png", "d/e.jpg"]
+    names = [
+        "../../outside.png",
+        "../..",
+        "/absolute.png",
+        'a,"b".png',
+        "new\nline.png",
+        "return\r.png",
+        "=1+1.png",
+        "d/e.jpg",
+    ]
     buffer = io.BytesIO()
     Image.fromarray(inputs(1)[0]).save(buffer, "png")
     with zipfile.ZipFile("x.zip", "w") as archive:
@@ -136,7 +145,7 @@ def test_file_names_survive_and_stay_inside(runs, cwd):
     assert [row["path"] for row in rows] == [*names, "n" * 4000]
     assert [row["error"] for row in rows if row["error"]] == ["File name too long"]
     saved = sorted(str(path.relative_to(cwd)) for path in cwd.rglob("*.png"))
-    inside = ["outside.png", "absolute.png", *names[2:-1], "d/e.jpg.png"]
+    inside = ["outside.png", "image.png", "absolute.png", *names[3:-1], "d/e.jpg.png"]
     assert saved == sorted(f"work/inputs/{name}" for name in inside)
 
 

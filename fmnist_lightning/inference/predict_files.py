@@ -98,8 +98,9 @@ def prepare(source: Source, save_inputs: Path | None = None) -> Prepared:
 
 def input_path(directory: Path, name: str) -> Path:
     """Where the input made from a source is saved: below the directory, whatever the name contains."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "//", "..")]
-    path = directory.joinpath(*parts)
+    name = name.replace("\\", "/").replace(":", "_") if os.name == "nt" else name
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "//", "..")]
+    path = directory.joinpath(*parts or ["image"])
     return path if path.suffix == ".png" else path.with_name(f"{path.name}.png")
 
 

@@ -53,13 +53,12 @@ class PredictionCsv:
         self.settings_file = path.with_name(f"{path.name}.partial.json")
         self.lock_file = path.with_name(f"{path.name}.partial.lock")
         check_writable(path.parent, f"output={path}")
-        if self.partial.exists() and (changed := self._changed_setting()):
-            if not overwrite:
-                raise ValueError(
-                    f"output={path}: {self.partial} has rows of a command with other settings ({changed}); "
-                    "repeat that command, or start again with overwrite=true"
-                )
-            self.partial.unlink()
+        changed = self._changed_setting() if self.partial.exists() else ""
+        if changed and not overwrite:
+            raise ValueError(
+                f"output={path}: {self.partial} has rows of a command with other settings ({changed}); "
+                "repeat that command, or start again with overwrite=true"
+            )
 
     @property
     def files(self) -> list[Path]:
@@ -103,7 +102,7 @@ class PredictionCsv:
 
     def _resume(self, sources: Iterator[Source]) -> None:
         num_rows, end = 0, 0
-        if self.partial.exists():
+        if self.partial.exists() and not self._changed_setting():
             for number, (_, offset) in enumerate(_rows(self.partial)):  # 0 is the header
                 if number and number % BLOCK_SIZE == 0:
                     num_rows, end = number, offset

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from fmnist_lightning.inference import load_runs
@@ -263,6 +264,16 @@ def test_rows_of_other_settings_or_images_are_not_resumed(runs, cwd):
         predict(typed)
     assert predict([*typed, "overwrite=true"]) == 0
     assert len(read_rows()) == BLOCK_SIZE
+
+
+def test_two_processes_do_not_write_the_same_file(runs, cwd):
+    write_inputs(cwd / "images", 1)
+    with (
+        FileLock("out.csv.partial.lock"),
+        pytest.raises(ValueError, match=r"output=out.csv: another process is writing it"),
+    ):
+        predict([f"run={runs[0]}", "images=images", "output=out.csv", "accelerator=cpu"])
+    assert not Path("out.csv").exists()
 
 
 @pytest.mark.slow

@@ -357,11 +357,12 @@ def test_invalid_upload_gets_a_message_and_the_next_photo_works(page, server):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_page_is_used_with_the_keyboard(page):
+    page.wait_for_timeout(1000)  # Gradio replaces elements until everything is drawn
     names = []
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
-        names.append(page.evaluate("(e => e.ariaLabel || e.innerText || e.type)(document.activeElement)").strip())
-    assert {"Photo", "Upload file", "checkbox"} <= set(names)
+        names.append(page.evaluate("(e => e.ariaLabel || e.innerText || e.type || '')(document.activeElement)").strip())
+    assert {"Photo", "Upload file", "Paste from clipboard", "checkbox"} <= set(names), names
 
 
 @pytest.mark.slow

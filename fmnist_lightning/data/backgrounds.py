@@ -1,8 +1,8 @@
-"""Removes a plain background of any color, as in product photos.
+"""Removes a plain background of any colour, as in product photos.
 
-The dataset's authors trimmed edges whose color is within 5 % of the corner pixel's and negated the intensities, which
-presumes a white background (arXiv 1708.07747, section 2). On another color, a garment's intensity is its distance to
-that color, if all its pixels are mixtures of the background's color and another one; otherwise it is negated, too.
+The dataset's authors trimmed edges whose colour is within 5 % of the corner pixel's and negated the intensities, which
+presumes a white background (arXiv 1708.07747, section 2). On another colour, a garment's intensity is its distance to
+that colour, if all its pixels are mixtures of the background's colour and another one; otherwise it is negated, too.
 """
 
 import numpy as np
@@ -11,19 +11,19 @@ from PIL import Image, ImageFilter
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-TOLERANCE = 0.05 * 255  # difference to the background's color in one channel
+TOLERANCE = 0.05 * 255  # difference to the background's colour in one channel
 NOISE_FLOOR = 4.0  # a smaller difference is noise; JPEG has some at the garment's edges only
 TINT_NOISE = 4  # times the noise of the brightness: JPEG stores hues at half the resolution
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's mode L
 MAX_NOISE = 8.0  # in the border; more is a texture, a fold or a shadow
-MIN_MEAN = 128  # of a garment's negated intensities, so that a white one is bright, too
+MIN_MEAN = 114  # of a garment's negated intensities, so that a white one is bright, too; the dataset's lower quartile
 MAX_GARMENT_IN_BORDER = 0.25  # fraction of the border that a garment may cover
 
 
 def remove_plain_background(colors: Pixels) -> tuple[Mask, Pixels] | None:
     """The garment's mask (H, W) and intensities (H, W) in colors (H, W, 3); None if the background is not plain.
 
-    A photo of one color has an empty mask.
+    A photo of one colour has an empty mask.
     """
     border = border_pixels(colors).astype(np.float32)
     background = np.median(border, axis=0)
@@ -57,7 +57,7 @@ def remove_plain_background(colors: Pixels) -> tuple[Mask, Pixels] | None:
 
 
 def negate(colors: Pixels, mask: Mask) -> Pixels:
-    """Intensities (H, W) of the garment in colors (H, W, 3), negated as in the dataset; their mean is at least 128."""
+    """Intensities (H, W) of the garment in colors (H, W, 3), negated as in the dataset; their mean is at least 114."""
     values = 255 - np.asarray(Image.fromarray(colors).convert("L")).astype(np.float32)
     values += max(0, MIN_MEAN - values[mask].mean()) if mask.any() else 0
     return values.clip(1, 255).astype(np.uint8)
@@ -78,7 +78,7 @@ def border_pixels(colors: Pixels) -> Pixels:
 
 
 def lengths_along_ray(offsets: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Lengths (N,) of offsets (N, 3) from the background's color if they all have nearly one direction, else None."""
+    """Lengths (N,) of offsets (N, 3) from the background's colour if they all have nearly one direction, else None."""
     direction = offsets.mean(axis=0)
     direction /= max(float(np.linalg.norm(direction)), 1e-6)
     lengths = offsets @ direction

@@ -16,7 +16,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         try:
             return image.convert("RGB"), None
         except ValueError:
-            raise ValueError(f"color mode {image.mode} is not supported; save the image as RGB") from None
+            raise ValueError(f"colour mode {image.mode} is not supported; save the image as RGB") from None
     rgba = image.convert("RGBA")
     alpha = rgba.getchannel("A")
     if alpha.getextrema()[0] == 255:

@@ -41,7 +41,7 @@ def segment(colors: Pixels) -> Mask:
 
 
 def distance_to_center(height: int, width: int) -> np.ndarray:
-    """Distances (H, W) of pixels to the center, 1 at the middle of each edge."""
+    """Distances (H, W) of pixels to the centre, 1 at the middle of each edge."""
     y, x = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     return np.hypot(y[:, None], x[None, :])
 
@@ -56,7 +56,7 @@ def grab_cut(colors: Pixels, labels: Pixels) -> Mask:
 
 
 def keep_central(mask: Mask, distance: np.ndarray) -> Mask:
-    """Removes specks and parts far from the center, and fills small holes."""
+    """Removes specks and parts far from the centre."""
     import cv2
 
     opened = cv2.morphologyEx(
@@ -67,9 +67,4 @@ def keep_central(mask: Mask, distance: np.ndarray) -> Mask:
         return np.zeros_like(mask)
     weights = np.bincount(labels.ravel(), np.exp(-((distance / 0.7) ** 2)).ravel(), parts)
     weights[0] = 0
-    mask = np.asarray((weights > 0.25 * weights.max())[labels])
-    parts, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    is_hole = stats[:, cv2.CC_STAT_AREA] < 0.02 * mask.size
-    is_hole[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = False
-    is_hole[0] = False
-    return np.asarray(mask | is_hole[labels])
+    return np.asarray((weights > 0.25 * weights.max())[labels])

@@ -17,8 +17,8 @@ WHITE, RED, DARK = (255, 255, 255), (200, 30, 40), (25, 28, 35)
 
 @pytest.fixture(scope="module")
 def images():
-    """Ten garments (10, 28, 28), centered, of the dataset's size and intensity range."""
-    drawn, _ = garments.draw(10, seed=0)
+    """Six garments (6, 28, 28), centred, of the dataset's size and intensity range."""
+    drawn, _ = garments.draw(6, seed=0)
     return np.stack([prepare_photo(Image.fromarray(255 - image).resize((56, 56), 0)).image for image in drawn])
 
 

@@ -177,8 +177,8 @@ def test_no_file_outside_the_uploads_is_read(server, tmp_path):
                 assert "Traceback" not in answer
     for source in ("data:image/png;base64,AAAA", "data:image/svg+xml,<svg/>", 7, [str(photo)], str(photo)):
         assert "Preparation" not in server.show(source, 1)
-    for path in (photo, link, "/etc/passwd", f"{uploads}/../{photo.name}"):
-        with pytest.raises(urllib.error.HTTPError):
+    for path in (photo, link, "/etc/passwd", f"{uploads}/../{photo.name}", "http://192.0.2.1/", "%00", "x" * 4000):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{server.url}/gradio_api/file={path}")
     assert uploads.stat().st_mode & 0o077 == 0
     link.unlink()

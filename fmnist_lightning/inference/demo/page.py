@@ -22,8 +22,9 @@ from fmnist_lightning.inference.demo.runs import ShownRun
 
 MAX_UPLOAD = 8 * 2**20  # bytes
 ROUTES = ("/", "/config", "/theme.css", "/favicon.ico")
-API = ("upload", "file=", "queue/", "heartbeat/", "cancel", "reset")
+API = ("upload", "queue/", "heartbeat/", "cancel", "reset")
 ROUTES_BELOW = ("/assets/", "/static/", *(f"/gradio_api/{name}" for name in API))
+FILE = "/gradio_api/file="
 PNG = "data:image/png;base64,"
 HINT = "Drop or paste a photo of one garment, or draw one; the results appear here."
 PASTE = """() => document.addEventListener("paste", () =>
@@ -42,7 +43,8 @@ def build_app(runs: Sequence[ShownRun], uploads: Path) -> ASGIApp:
         runs: to choose from.
         uploads: the directory that GRADIO_TEMP_DIR named when Gradio was imported.
     """
-    page = _build_page(runs, uploads.resolve())
+    uploads = uploads.resolve()
+    page = _build_page(runs, uploads)
     # neither is a public API of Gradio. Only after launch() does it check that a request names an upload as its upload
     assert hasattr(page, "has_launched")
     assert hasattr(processing_utils, "async_ssrf_protected_download")
@@ -67,13 +69,19 @@ def build_app(runs: Sequence[ShownRun], uploads: Path) -> ASGIApp:
     )
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if scope["type"] == "http" and path not in ROUTES and not path.startswith(ROUTES_BELOW):
+        if scope["type"] == "http" and not _is_answered(scope["path"], uploads):
             await PlainTextResponse("not found", 404)(scope, receive, send)
         else:
             await app(scope, receive, send)
 
     return answer
+
+
+def _is_answered(path: str, uploads: Path) -> bool:
+    """Whether the page needs what is at this path of the server; Gradio would also fetch an address after FILE."""
+    if path.startswith(FILE):
+        return _find_upload(path.removeprefix(FILE), uploads) is not None
+    return path in ROUTES or path.startswith(ROUTES_BELOW)
 
 
 def _refuse_download(url: str, cache_dir: str) -> NoReturn:
@@ -145,8 +153,16 @@ def _content(source: Any, uploads: Path) -> Path | bytes:
     """The path of an upload, or the PNG of a drawing. The request may be forged; ValueError if it is."""
     if isinstance(source, str) and source.startswith(PNG) and len(source) < MAX_UPLOAD:
         return base64.b64decode(source.removeprefix(PNG), validate=True)
-    if isinstance(source, dict) and isinstance(source.get("path"), str):
-        path = Path(source["path"]).resolve()
-        if path.is_relative_to(uploads) and path.is_file():
-            return path
+    path = source.get("path") if isinstance(source, dict) else None
+    if isinstance(path, str) and (upload := _find_upload(path, uploads)):
+        return upload
     raise ValueError("no photo was uploaded")
+
+
+def _find_upload(path: str, uploads: Path) -> Path | None:
+    """The file at a path that a request names, if it is an upload."""
+    try:
+        found = Path(path).resolve(strict=True)
+    except (ValueError, OSError, RuntimeError):  # a NUL character, no file, a link to itself
+        return None
+    return found if found.is_relative_to(uploads) and found.is_file() else None

@@ -135,7 +135,7 @@ def _matches(pattern: str, excluded: frozenset[str]) -> Iterator[Source]:
     num_fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     fixed = str(Path(*parts[:num_fixed]))
     start = 0 if fixed == "." else len(os.path.join(fixed, ""))
-    for path in _match(fixed, parts[num_fixed:], excluded):
+    for path in _match(fixed, parts[num_fixed:], {0}, excluded):
         name = "" if path == fixed else path[start:]
         if os.path.isdir(path):
             for file, below in _walk(path, excluded):
@@ -144,36 +144,34 @@ def _matches(pattern: str, excluded: frozenset[str]) -> Iterator[Source]:
             yield _file_source(path, name)
 
 
-def _match(directory: str, parts: tuple[str, ...], excluded: frozenset[str]) -> Iterator[str]:
-    """The paths below a directory that match the parts of a pattern; as in a shell, * matches no leading dot."""
-    part, rest = parts[0], parts[1:]
-    if parts == ("**",):
+def _match(directory: str, parts: tuple[str, ...], next_parts: set[int], excluded: frozenset[str]) -> Iterator[str]:
+    """The paths that match the parts from these on, each once; as in a shell, * matches no leading dot."""
+    for index in range(len(parts)):
+        if index in next_parts and parts[index] == "**":
+            next_parts.add(index + 1)  # it also matches no directory
+    if len(parts) in next_parts:
         yield directory
         return
-    if part == "**":
-        yield from _match(directory, rest, excluded)
-    elif not glob.has_magic(part):
-        path = part if directory == "." else os.path.join(directory, part)
-        if rest and os.path.isdir(path):
-            yield from _match(path, rest, excluded)
-        elif not rest and os.path.lexists(path):
+    first = min(next_parts)
+    if len(next_parts) == 1 and not glob.has_magic(parts[first]):  # not listed, and may be a link
+        path = parts[first] if directory == "." else os.path.join(directory, parts[first])
+        if first + 1 < len(parts) and os.path.isdir(path):
+            yield from _match(path, parts, {first + 1}, excluded)
+        elif first + 1 == len(parts) and os.path.lexists(path):
             yield path
         return
-    is_match = re.compile(translate(part)).match
+    patterns = [(index, parts[index], re.compile(translate(parts[index])).match) for index in next_parts]
     try:
         for entry in _entries(directory, excluded):
-            if entry.name.startswith(".") and not part.startswith("."):
-                continue
-            is_directory = entry.is_dir(follow_symlinks=False)
+            is_directory, following = entry.is_dir(follow_symlinks=False), set()
+            for index, part, is_match in patterns:
+                if is_match(entry.name) and (part.startswith(".") or not entry.name.startswith(".")):
+                    following.add(index if part == "**" else index + 1)
             path = entry.name if directory == "." else entry.path
-            if part == "**":
-                if is_directory:
-                    yield from _match(path, parts, excluded)
-            elif is_match(entry.name) and not _is_link_to_directory(entry):
-                if not rest:
-                    yield path
-                elif is_directory:
-                    yield from _match(path, rest, excluded)
+            if len(parts) in following and not _is_link_to_directory(entry):
+                yield path
+            elif following and is_directory:
+                yield from _match(path, parts, following, excluded)
     except OSError:
         return  # as a shell does: a directory that cannot be listed matches nothing
 

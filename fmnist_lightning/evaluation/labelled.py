@@ -5,6 +5,7 @@ import textwrap
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class LabelledScores:
     """
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
-        self.directory, self.class_names = path.parent, class_names
+        self.directory, self.class_names = path.parent.resolve(), class_names
         try:
             if path.exists() and not path.is_file():
                 raise ValueError("not a file")
@@ -59,12 +60,10 @@ class LabelledScores:
         self.scores[bool(labelled.accepted)].append(outlier_score)
 
     def _find(self, path: str, name: str) -> Labelled | None:
-        if name in self.labels:
-            return self.labels[name]
-        try:
-            return self.labels.get(Path(path).resolve().relative_to(self.directory.resolve()).as_posix())
-        except (ValueError, OSError):
-            return None
+        with suppress(ValueError, OSError):  # not below the directory; a name that is too long
+            if (file := Path(path)).exists():  # not so the member of an archive
+                return self.labels.get(file.resolve().relative_to(self.directory).as_posix())
+        return self.labels.get(name)
 
     def lines(self) -> Iterator[str]:
         """The scores as plain text in 80 columns."""

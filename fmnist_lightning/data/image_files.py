@@ -61,7 +61,8 @@ def read_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
         raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are allowed")
     with _reporting_damage():
         scale = min(1, LONGEST_SIDE / max(image.size))
-        image.draft(None, (round(scale * image.width), round(scale * image.height)))  # does nothing with other formats
+        size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+        image.draft(None, size)  # does nothing with other formats
         image.load()
     with suppress(Exception):  # metadata may be damaged where pixels are not
         ImageOps.exif_transpose(image, in_place=True)

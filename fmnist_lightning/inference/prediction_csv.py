@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -97,8 +97,9 @@ class PredictionCsv:
             self.partial.replace(self.path)
             self.settings_file.unlink()
         finally:
+            with suppress(OSError):  # Windows keeps a file that is open
+                self.lock_file.unlink()  # while it is locked: a process that opened it before does not take it then
             lock.release()
-            self.lock_file.unlink(missing_ok=True)
 
     def _resume(self, sources: Iterator[Source]) -> None:
         num_rows, end = 0, 0

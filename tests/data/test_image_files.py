@@ -84,6 +84,7 @@ def test_first_frame_of_an_animation():
 def test_large_jpeg_is_decoded_at_a_reduced_size():
     assert read_image(encode(photo(size=(4000, 1000)), "jpeg")).size == (1000, 250)
     assert read_image(encode(photo(size=(700, 500)), "jpeg")).size == (700, 500)
+    assert read_image(encode(photo(size=(3000, 2)), "jpeg")).size[0] >= 560
 
 
 def test_paths_bytes_and_open_files_give_the_same_image(tmp_path):

@@ -2,7 +2,8 @@
 
 The dataset's authors trimmed edges whose colour is within 5 % of the corner pixel's and negated the intensities, which
 presumes a white background (arXiv 1708.07747, section 2). On another colour, a garment's intensity is its distance to
-that colour, if all its pixels are mixtures of the background's colour and another one; otherwise it is negated, too.
+that colour, if all its pixels are mixtures of the background's colour and another one; otherwise it is negated, too,
+unless it is darker at its rim than inside, as the dataset's images are.
 """
 
 import numpy as np
@@ -40,20 +41,27 @@ def remove_plain_background(colors: Pixels) -> tuple[Mask, Pixels] | None:
     limit = max(NOISE_FLOOR, 1.5 * noise)
     mask = (np.abs(brightness) > limit) | (tint > TINT_NOISE * limit)
     mask = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MedianFilter(3))) > 0
-    if not mask.any():
-        return mask, np.zeros(mask.shape, np.uint8)
     values = np.zeros(mask.shape, np.float32)
+    if not mask.any():
+        return mask, values.astype(np.uint8)
     if background.min() >= 255 - TOLERANCE:
         values[mask] = 255 - colors[mask] @ LUMA
-    elif (lengths := lengths_along_ray(offsets[mask])) is not None:
-        values[mask] = lengths
     else:
-        deviations = np.abs(offsets).max(axis=2)
-        clear = deviations > max(TOLERANCE, 0.25 * np.median(deviations[mask]))
-        mask &= clear | is_enclosed(clear)
-        return mask, negate(colors, mask)
+        lengths = lengths_along_ray(offsets[mask])
+        if lengths is not None:
+            values[mask] = lengths
+        if lengths is None or rim_to_inside(values, mask) > 1.05:  # a garment that does not fade into the background
+            return cut_out(colors, mask, np.abs(offsets).max(axis=2))
     brightest = max(1, float(np.percentile(values[mask], 99.5)))  # 255 in each image of the dataset
     return mask, (values * (255 / brightest)).clip(0, 255).astype(np.uint8)
+
+
+def cut_out(colors: Pixels, mask: Mask, differences: NDArray[np.float32]) -> tuple[Mask, Pixels]:
+    """The mask without the halo of JPEG files, and intensities of the dataset's polarity, dark at the rim."""
+    clear: Mask = np.asarray(differences > max(TOLERANCE, 0.25 * float(np.median(differences[mask]))))
+    mask = mask & (clear | is_enclosed(clear))
+    gray = colors @ LUMA
+    return mask, gray.astype(np.uint8) if rim_to_inside(gray, mask) < 0.9 else negate(colors, mask)
 
 
 def negate(colors: Pixels, mask: Mask) -> Pixels:
@@ -61,6 +69,18 @@ def negate(colors: Pixels, mask: Mask) -> Pixels:
     values = 255 - np.asarray(Image.fromarray(colors).convert("L")).astype(np.float32)
     values += max(0, MIN_MEAN - values[mask].mean()) if mask.any() else 0
     return values.clip(1, 255).astype(np.uint8)
+
+
+def rim_to_inside(values: NDArray[np.float32], mask: Mask) -> float:
+    """Mean of values (H, W) in the outermost 1/28 of a garment, divided by the mean of the others.
+
+    It is below 0.95 in 98 % of the dataset's images, and above in 95 % of them if they are negated.
+    """
+    side = max(1, round(max(mask.any(axis=0).sum(), mask.any(axis=1).sum()) / 28))
+    wide = np.pad(mask, side)
+    inside = mask & wide[: -2 * side, side:-side] & wide[2 * side :, side:-side]
+    inside &= wide[side:-side, : -2 * side] & wide[side:-side, 2 * side :]
+    return float(values[mask & ~inside].mean() / max(1, values[inside].mean())) if inside.any() else 1.0
 
 
 def is_enclosed(mask: Mask) -> Mask:

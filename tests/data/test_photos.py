@@ -1,8 +1,10 @@
 """Photos are drawn: an image of the dataset's format, enlarged and composited on a background."""
 
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +81,19 @@ def test_enlarged_image_on_a_plain_background_is_restored(images, background, ga
         assert prepared.method == "plain background"
         differences.append(difference(prepared.image, image))
     assert np.median(differences) < 12  # of 255
+
+
+@pytest.mark.parametrize("is_negated", [True, False])
+@pytest.mark.parametrize("background", [RED, DARK])
+def test_cut_out_on_a_plain_background_has_the_polarity_of_the_dataset(images, background, is_negated):
+    differences = []
+    for image in images:
+        large = np.asarray(Image.fromarray(image).resize((ENLARGED, ENLARGED), Image.Resampling.NEAREST))
+        photo = np.full((340, 400, 3), background, np.uint8)
+        part = photo[23 : 23 + ENLARGED, 71 : 71 + ENLARGED]
+        part[large > 10] = (255 - large if is_negated else large)[large > 10, None]
+        differences.append(difference(prepare_photo(Image.fromarray(photo)).image, image))
+    assert np.median(differences) < 25  # of 255; inverted images would differ by more than 50
 
 
 @pytest.mark.parametrize(("garment", "floor"), [((250, 250, 250), (60, 50, 40)), ((20, 20, 25), (215, 210, 200))])
@@ -163,6 +178,14 @@ def test_large_photo_equals_its_reduction(images):
     photo = on_background(images[3], RED)
     large = photo.resize((1600, 1360), Image.Resampling.NEAREST)
     assert difference(prepare_photo(reopened(large, "JPEG")).image, prepare_photo(photo).image) < 6
+
+
+def test_documented_code_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shirt_on_floor((250, 250, 250), (60, 50, 40)).save("photo.jpg")
+    page = Path(__file__).parents[2] / "docs/photos.md"
+    exec(re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL).group(1), {})
+    assert capsys.readouterr().out == "segmentation (28, 28)\n"
 
 
 def test_missing_opencv_is_reported_with_the_extra(tmp_path):

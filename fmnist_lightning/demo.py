@@ -20,8 +20,8 @@ from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import integer
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.extras import check_installed
-from fmnist_lightning.config.port import address_of, listen
 from fmnist_lightning.config.schema import SCHEMA
+from fmnist_lightning.inference.demo.server import address_of, listen, run_server, upload_directory
 from fmnist_lightning.runs.scored import read_scored_runs
 from fmnist_lightning.training.stages import clear_stage, show_stage
 
@@ -55,7 +55,6 @@ def demo(argv: list[str]) -> None:
         try:
             show_stage("loading PyTorch")
             from fmnist_lightning.inference.demo.runs import load_shown_run
-            from fmnist_lightning.inference.demo.server import run_server, upload_directory
 
             show_stage("loading the runs")
             shown = [load_shown_run(run, config_dirs, arguments.accelerator, arguments.data_root) for run in runs]

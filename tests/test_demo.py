@@ -54,7 +54,7 @@ def test_arguments_are_rejected_before_anything_is_loaded(runs, tmp_path, monkey
         demo([f"run=[{runs[0]},{runs[0]}/]"])
     with pytest.raises(ValueError, match="port=70000: must be an integer from 0 to 65535"):
         demo([run, "port=70000"])
-    with pytest.raises(ValueError, match=r"host=8\.8\.8\.8: is no address of this machine"):
+    with pytest.raises(ValueError, match=r"host=8\.8\.8\.8: not an address of this machine"):
         demo([run, "host=8.8.8.8", "port=0"])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

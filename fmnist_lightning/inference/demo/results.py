@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ def data_url(pixels: Tensor | np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
+@cache
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("fmnist_lightning.inference.demo", "."), autoescape=True, undefined=StrictUndefined

@@ -1,5 +1,6 @@
-"""Serves the demo page, and keeps uploads in a directory of its own."""
+"""Serves the demo page, and keeps uploads in a directory of its own. Imports no torch: the port is taken first."""
 
+import errno
 import os
 import signal
 import socket
@@ -25,6 +26,26 @@ def upload_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fmnist_demo_") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
         yield Path(folder)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; ValueError if it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(f"port={port}: in use by another program; choose another, such as port=7861") from None
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            allowed = "127.0.0.1 is reachable from this machine alone, 0.0.0.0 from others"
+            raise ValueError(f"host={host}: not an address of this machine; {allowed}") from None
+        raise ValueError(f"port={port}: {error.strerror}; ports from 1024 are free for every user") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address of the page."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run_server(app: Any, listener: socket.socket) -> None:

@@ -19,6 +19,7 @@ from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.scored import read_scored_summary
 from fmnist_lightning.training.stages import clear_stage, show_stage
 
 # float32 results differ between devices: the loss by less than this, the accuracy by a few of 10,000 images
@@ -45,9 +46,7 @@ def evaluate(argv: list[str]) -> int:
     arguments = parse_arguments(Arguments, argv)
     check_device(arguments.accelerator)
     run = Run.existing(arguments.run)
-    summary = run.read_summary()
-    if "test" not in summary:
-        raise ValueError(f"run={run.folder}: has no scores, its status is {summary['status']}")
+    summary = read_scored_summary(run)
     config_dirs = config_dirs_of(arguments.config_dir)
     cfg = run.read_config(config_dirs=config_dirs)
     add_to_path(config_dirs)

@@ -27,6 +27,7 @@ from fmnist_lightning.config.extras import check_installed
 from fmnist_lightning.config.machine import check_writable
 from fmnist_lightning.data.image_sources import find_sources
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.scored import read_scored_summary
 from fmnist_lightning.training.stages import clear_stage, show_stage
 
 if TYPE_CHECKING:  # arguments are rejected before torch is imported
@@ -72,12 +73,10 @@ def export(argv: list[str]) -> None:
         from fmnist_lightning.inference.load import load_model, load_run
         from fmnist_lightning.inference.model_card import describe, model_card
         from fmnist_lightning.inference.parity import table
-        from fmnist_lightning.inference.run_data import run_datamodule
+        from fmnist_lightning.inference.run_data import load_data
 
         show_stage("loading the data")
-        data = run_datamodule(run, cfg, arguments.data_root)
-        data.setup()
-        data.check_images(run.read_summary(), f"run={run.folder}")
+        data = load_data(run, cfg, arguments.data_root)
         # in float32 on the CPU, whatever trained the run
         predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
         metadata = describe(run, predictor)
@@ -114,10 +113,7 @@ def _check(arguments: Arguments, run: Run, folder: Path) -> list[str]:
     if names != ["model.pt2"]:
         for package in PACKAGES:
             check_installed(package, f"format={arguments.format} needs {package}")
-    if "test" not in (summary := run.read_summary()):
-        raise ValueError(
-            f"run={run.folder}: has no scores, its status is {summary['status']}; only a finished run is exported"
-        )
+    read_scored_summary(run)
     existing = [name for name in (*names, CARD) if (folder / name).exists()]
     if existing and not arguments.overwrite:
         raise ValueError(f"{folder}: already contains {', '.join(existing)}; not overwritten. Add overwrite=true")

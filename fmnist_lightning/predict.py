@@ -84,13 +84,14 @@ def predict(argv: list[str]) -> int:
 
     try:
         show_stage("loading PyTorch")
+        from fmnist_lightning.data.archives import CLASS_NAMES
         from fmnist_lightning.evaluation.labelled import LabelledScores
         from fmnist_lightning.inference.load import load_runs
         from fmnist_lightning.inference.write_predictions import write_predictions
 
+        scores = LabelledScores(labels, CLASS_NAMES) if labels else None
         folders = [run.folder for run in runs]
         predictor = load_runs(folders, arguments.tta, config_dirs, arguments.accelerator, data_root=arguments.data_root)
-        scores = LabelledScores(labels, predictor.class_names) if labels else None
     finally:
         clear_stage()
     warnings.filterwarnings("ignore", module="PIL")  # of damaged metadata

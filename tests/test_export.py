@@ -250,7 +250,7 @@ def test_run_without_scores_is_rejected(run):
     summary = run.read_summary()
     run.write_summary({name: summary[name] for name in ("status", "overrides")} | {"status": "running"})
     message = rejected(f"run={run.folder}")
-    assert message == f"run={run.folder}: has no scores, its status is running; only a finished run is exported"
+    assert message == f"run={run.folder}: has no scores, its status is running; resume={run.folder} resumes it"
 
 
 def test_missing_or_other_images_are_rejected(run, tmp_path, monkeypatch):
@@ -272,7 +272,7 @@ def test_file_in_place_of_the_directory_is_rejected(run):
     assert "export is not a directory" in rejected(f"run={run.folder}")
 
 
-def test_missing_extra_is_named_before_torch_is_load_reference(run):
+def test_missing_extra_is_named_before_torch_is_loaded(run):
     program = f"""
 import sys, importlib.util
 find_spec = importlib.util.find_spec

@@ -345,5 +345,5 @@ def test_photos_without_opencv_name_the_extra(runs, cwd, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     Image.fromarray(noise).save("photo.png")
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ValueError, match=r"photos need cv2: pip install 'fmnist_lightning\[photos\]'"):
+    with pytest.raises(ValueError, match=r"photos need OpenCV: pip install 'fmnist_lightning\[photos\]'"):
         predict([f"run={runs[0]}", "images=photo.png", "output=out.csv", "accelerator=cpu"])

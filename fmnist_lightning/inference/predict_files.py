@@ -62,7 +62,7 @@ def predict_files(
             inputs = np.stack([_EMPTY if prepared.image is None else prepared.image for prepared in images])
             yield Batch(images, predictor.classify(torch.from_numpy(inputs)))
     except ImportError as error:
-        raise ValueError(f"photos need {error.name}: pip install 'fmnist_lightning[photos]'") from error
+        raise ValueError(str(error)) from error
     finally:
         torch.set_num_threads(num_threads)
 

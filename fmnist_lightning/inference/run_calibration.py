@@ -8,7 +8,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.data.photo_augmentation import OUTLIERS, UNCHANGED, augment_for_photos
 from fmnist_lightning.inference.calibration import Calibration, calibrate
 from fmnist_lightning.inference.predictor import BATCH_SIZE, Predictor
-from fmnist_lightning.inference.run_data import run_datamodule
+from fmnist_lightning.inference.run_data import load_data, run_datamodule
 from fmnist_lightning.runs.run import Run
 
 SEED = 0  # of the augmentation
@@ -30,14 +30,12 @@ def read_calibration(run: Run, cfg: DictConfig, predictor: Predictor, root: str 
     if "calibration" in summary:
         stored = summary["calibration"]
         return Calibration(stored["temperature"], stored["outlier_threshold"])
-    data = run_datamodule(run, cfg, root) if "data" in summary else None
-    if data is None or not data.is_on_disk():
+    if "data" not in summary or not run_datamodule(run, cfg, root).is_on_disk():
         raise ValueError(
             f"run={run.folder}: has no calibration of its probabilities, and the images to compute it are not on disk; "
             "set data.root=DIR"
         )
-    data.setup()
-    data.check_images(summary, f"run={run.folder}")
+    data = load_data(run, cfg, root)
     return calibrate_predictor(predictor, data, predictor.logits(data.images["val"]))
 
 

@@ -16,6 +16,18 @@ def run_datamodule(run: Run, cfg: DictConfig, root: str | None = None) -> Fashio
     return datamodule
 
 
+def load_data(run: Run, cfg: DictConfig, root: str | None = None) -> FashionMNISTData:
+    """The datamodule of a run, set up; images that are missing are downloaded.
+
+    Raises:
+        ValueError: the images or their split are not those of the run.
+    """
+    data = run_datamodule(run, cfg, root)
+    data.setup()
+    data.check_images(run.read_summary(), f"run={run.folder}")
+    return data
+
+
 def read_test_images(run: Run, cfg: DictConfig, root: str | None = None) -> Tensor | None:
     """The images (N, 28, 28) uint8, by `read_images`."""
     data = read_images(run, cfg, root)

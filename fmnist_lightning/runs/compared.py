@@ -14,6 +14,7 @@ from fmnist_lightning.config.arguments import split_list
 from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.runs.ranking import rank_of
 from fmnist_lightning.runs.run import SUMMARY, Run
+from fmnist_lightning.runs.scored import read_scored_summary
 
 if TYPE_CHECKING:  # arguments are rejected before torch is imported
     from torch import Tensor
@@ -131,9 +132,7 @@ def _natural(path: Path) -> list[int | str]:
 
 def _read(name: str, folder: Path, config_dirs: Sequence[Path]) -> ScoredRun:
     run = Run.existing(folder, "runs")
-    summary = run.read_summary()
-    if "test" not in summary:
-        raise ValueError(f"runs={folder}: has no scores, its status is {summary['status']}")
+    summary = read_scored_summary(run, "runs")
     plain = OmegaConf.to_container(run.read_config(config_dirs=config_dirs), resolve=True)
     assert isinstance(plain, dict)
     plain.pop("resume", None)

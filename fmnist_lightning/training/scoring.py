@@ -11,7 +11,7 @@ from fmnist_lightning.inference.calibration import cross_fitted
 from fmnist_lightning.inference.load import choose_device, load_best
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.inference.run_calibration import calibrate_predictor
-from fmnist_lightning.inference.run_data import run_datamodule
+from fmnist_lightning.inference.run_data import load_data
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.callbacks import best_checkpoint
 from fmnist_lightning.training.hardware import trim_heap
@@ -62,11 +62,8 @@ def score_run(
         ValueError: the images are not those of the run.
     """
     show_stage("loading the data")
-    summary = run.read_summary()
-    predictor = load_best(run, cfg, choose_device(accelerator), summary["precision"])
-    data = run_datamodule(run, cfg, data_root)
-    data.setup()
-    data.check_images(summary, f"run={run.folder}")
+    predictor = load_best(run, cfg, choose_device(accelerator), run.read_summary()["precision"])
+    data = load_data(run, cfg, data_root)
     show_stage("testing the best checkpoint")
     scores, _ = score_splits(predictor, data)
     return scores

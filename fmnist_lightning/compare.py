@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import one_of
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.runs import differences
 from fmnist_lightning.runs.compared import ScoredRun, read_runs
 from fmnist_lightning.runs.files import atomic_write
@@ -80,7 +81,6 @@ def compare(argv: list[str]) -> None:
 
 def _compare(runs: list[ScoredRun], reference: ScoredRun, choice: str, left_out: list[str]) -> "Comparison":
     show_stage("reading the predictions")
-    from fmnist_lightning.data.archives import CLASS_NAMES
     from fmnist_lightning.evaluation.choice import name_choice
     from fmnist_lightning.evaluation.comparison import ComparedRun, Comparison
 

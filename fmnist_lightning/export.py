@@ -25,7 +25,9 @@ from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.config.extras import check_installed
 from fmnist_lightning.config.machine import check_writable
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.image_sources import find_sources
+from fmnist_lightning.evaluation.labelled import LabelledScores
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.scored import read_scored_summary
 from fmnist_lightning.training.stages import clear_stage, show_stage
@@ -62,6 +64,7 @@ def export(argv: list[str]) -> None:
     run = Run.existing(arguments.run)
     folder = run.folder / "export"
     names = _check(arguments, run, folder)
+    scored_photos = LabelledScores(Path(arguments.labels), CLASS_NAMES) if arguments.labels else None
     config_dirs = config_dirs_of(arguments.config_dir)
     cfg = run.read_config(config_dirs=config_dirs)
     add_to_path(config_dirs)
@@ -80,7 +83,7 @@ def export(argv: list[str]) -> None:
         # in float32 on the CPU, whatever trained the run
         predictor = load_run(run.folder, config_dirs, "cpu", "32-true", arguments.data_root)
         metadata = describe(run, predictor)
-        photos = _score_photos(predictor, Path(arguments.labels)) if arguments.labels else []
+        photos = _score_photos(predictor, scored_photos) if scored_photos else []
         files, parities, logits = export_model(load_model(run, cfg)[0], predictor, data, metadata, names, show_stage)
         scores = score(logits, data.labels["test"], data.class_names)
         card = model_card(run, cfg, metadata, scores, files, parities, photos)
@@ -92,15 +95,14 @@ def export(argv: list[str]) -> None:
     print(f"run: {run.folder}")
 
 
-def _score_photos(predictor: "Predictor", labels: Path) -> list[str]:
-    """The scores of the photos in the directory of `labels`, as lines of text."""
-    from fmnist_lightning.evaluation.labelled import LabelledScores
+def _score_photos(predictor: "Predictor", scores: LabelledScores) -> list[str]:
+    """The scores of the photos in the directory of the labels, as lines of text."""
     from fmnist_lightning.inference.predict_files import predict_files
     from fmnist_lightning.inference.write_predictions import score_batch
 
-    scores = LabelledScores(labels, predictor.class_names)
     show_stage("predicting the photos")
-    for batch in predict_files(predictor, find_sources(str(labels.parent), sys.stdin.buffer, [labels])):
+    photos = find_sources(str(scores.file.parent), sys.stdin.buffer, [scores.file])
+    for batch in predict_files(predictor, photos):
         score_batch(batch, scores.add)
     return list(scores.lines())
 

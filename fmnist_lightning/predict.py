@@ -34,7 +34,9 @@ from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.machine import check_writable
 from fmnist_lightning.config.schema import SCHEMA
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.image_sources import count_files, find_sources
+from fmnist_lightning.evaluation.labelled import LabelledScores
 from fmnist_lightning.inference.prediction_csv import PredictionCsv
 from fmnist_lightning.runs.files import sha256
 from fmnist_lightning.runs.run import Run
@@ -76,6 +78,7 @@ def predict(argv: list[str]) -> int:
         check_writable(save_inputs, f"save_inputs={save_inputs}")
     if labels and arguments.images == "-":
         raise ValueError("labels: cannot be used with images=-; name a directory, a pattern or an archive")
+    scores = LabelledScores(labels, CLASS_NAMES) if labels else None
     output = PredictionCsv(Path(arguments.output), _settings(arguments, runs), arguments.overwrite)
     excluded = [*output.files, *filter(None, (save_inputs, labels))]
     find = partial(find_sources, arguments.images, sys.stdin.buffer, excluded)
@@ -84,12 +87,9 @@ def predict(argv: list[str]) -> int:
 
     try:
         show_stage("loading PyTorch")
-        from fmnist_lightning.data.archives import CLASS_NAMES
-        from fmnist_lightning.evaluation.labelled import LabelledScores
         from fmnist_lightning.inference.load import load_runs
         from fmnist_lightning.inference.write_predictions import write_predictions
 
-        scores = LabelledScores(labels, CLASS_NAMES) if labels else None
         folders = [run.folder for run in runs]
         predictor = load_runs(folders, arguments.tta, config_dirs, arguments.accelerator, data_root=arguments.data_root)
     finally:

@@ -70,12 +70,6 @@ def test_arguments_are_rejected_before_anything_is_loaded(runs, tmp_path, monkey
         demo([run])
 
 
-def test_command_line_is_checked_before_torch_is_imported():
-    program = "import sys, fmnist_lightning.demo; print({'torch', 'gradio'} & set(sys.modules))"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "set()"
-
-
 class Server:
     """The command with both runs, as a process.
 

@@ -17,7 +17,6 @@ from fmnist_lightning.data.download import download
 from fmnist_lightning.data.idx import read_idx
 from fmnist_lightning.runs.files import atomic_write
 
-CLASS_NAMES: tuple[str, ...] = tuple(FashionMNIST.classes)
 PUBLISHED_MD5: dict[str, str] = dict(FashionMNIST.resources)
 UNPACKED_SHA256: dict[str, str] = {  # of what is in the archives that have the published MD5 sums
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",

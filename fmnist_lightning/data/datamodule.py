@@ -15,8 +15,8 @@ from torch.utils.data import TensorDataset
 
 from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.data import archives, synthetic
-from fmnist_lightning.data.archives import CLASS_NAMES
 from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.dataset import Source, load_split
 from fmnist_lightning.data.photo_augmentation import augment_for_photos
 from fmnist_lightning.data.transforms import augment

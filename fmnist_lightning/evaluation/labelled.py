@@ -33,7 +33,7 @@ class LabelledScores:
     """
 
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
-        self.directory, self.class_names = path.parent.resolve(), class_names
+        self.file, self.directory, self.class_names = path, path.parent.resolve(), class_names
         try:
             if path.exists() and not path.is_file():
                 raise ValueError("not a file")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fmnist_lightning.data.archives import CLASS_NAMES
+from fmnist_lightning.data.class_names import CLASS_NAMES
 
 EXPONENT = 0.1  # the paper's
 CONFIDENT = 0.5  # probability above which one class is named, otherwise the most probable ones

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_lightning.data.archives import CLASS_NAMES
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.inference.calibration import Calibration
 from fmnist_lightning.inference.inputs import to_images
 from fmnist_lightning.inference.outliers import Classified, flag, outlier_scores

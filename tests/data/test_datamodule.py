@@ -1,11 +1,17 @@
 import lightning.pytorch as pl
 import pytest
 import torch
+from torchvision.datasets import FashionMNIST
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.data.batches import BatchIndices
+from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.split import stratified_split
 from fmnist_lightning.data.transforms import augment, mean_and_std
+
+
+def test_class_names_are_those_of_torchvision():
+    assert list(CLASS_NAMES) == FashionMNIST.classes
 
 
 def test_split_is_stratified_disjoint_and_complete():

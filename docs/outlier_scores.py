@@ -138,12 +138,8 @@ def synthetic_outliers(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return torch.tensor(np.stack(halves)) / 255
 
     def letter(draw: ImageDraw.ImageDraw) -> None:
-        font, text, tone = (
-            ImageFont.load_default(44),
-            chr(65 + int(torch.randint(26, ()))),
-            int(torch.randint(60, 256, ())),
-        )
-        draw.text((28, 28), text, tone, font, anchor="mm")
+        text, tone = chr(65 + int(torch.randint(26, ()))), int(torch.randint(60, 256, ()))
+        draw.text((28, 28), text, tone, ImageFont.load_default(44), anchor="mm")
 
     def polygons(draw: ImageDraw.ImageDraw) -> None:
         for num in torch.randint(3, 7, (3,)).tolist():

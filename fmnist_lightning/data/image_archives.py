@@ -13,7 +13,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, NoReturn
 
-from fmnist_lightning.data.image_files import MAX_BYTES, Source
+from fmnist_lightning.data.image_files import MAX_BYTES, ImageSource
 
 TOO_LARGE = f"larger than {MAX_BYTES / 2**20:.0f} MiB"
 MAX_RATIO = 200  # of a tar.gz archive's unpacked to its packed size; images are packed already
@@ -22,7 +22,7 @@ _END, _ENTRY, _MEMBER = struct.Struct("<4s4H2LH"), struct.Struct("<4s6H3L5H2L"),
 _END64, _LOCATOR64 = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 
 
-def archive_sources(path: Path) -> Iterator[Source] | None:
+def archive_sources(path: Path) -> Iterator[ImageSource] | None:
     """The members of a zip, tar or tar.gz archive, recognised by content; None for any other file.
 
     A damaged archive ends with a source whose reading raises the reason.
@@ -50,7 +50,7 @@ class _ZipMember(NamedTuple):
     offset: int
 
 
-def _zip_sources(path: Path) -> Iterator[Source]:
+def _zip_sources(path: Path) -> Iterator[ImageSource]:
     total_packed, size = 0, path.stat().st_size
     try:
         for member in _zip_members(path):
@@ -59,10 +59,10 @@ def _zip_sources(path: Path) -> Iterator[Source]:
             total_packed += member.packed
             if total_packed > size:
                 raise ValueError("damaged archive: its members overlap")
-            yield Source(member.name, member.name, partial(_read_zip_member, path, member))
+            yield ImageSource(member.name, member.name, partial(_read_zip_member, path, member))
     except (ValueError, struct.error, OSError) as error:
         message = str(error) if isinstance(error, ValueError) else "damaged archive"
-        yield Source(str(path), path.name, partial(_raise, message))
+        yield ImageSource(str(path), path.name, partial(_raise, message))
 
 
 def _zip_members(path: Path) -> Iterator[_ZipMember]:
@@ -162,7 +162,7 @@ class _Limited:
         return self.file.seek(position)
 
 
-def _tar_sources(path: Path, is_packed: bool) -> Iterator[Source]:
+def _tar_sources(path: Path, is_packed: bool) -> Iterator[ImageSource]:
     size = path.stat().st_size
     limit = MAX_RATIO * size + MAX_BYTES if is_packed else size
     try:
@@ -174,16 +174,16 @@ def _tar_sources(path: Path, is_packed: bool) -> Iterator[Source]:
                 if member.isdir():
                     continue
                 if member.size > MAX_BYTES:
-                    yield Source(member.name, member.name, partial(_raise, TOO_LARGE))
+                    yield ImageSource(member.name, member.name, partial(_raise, TOO_LARGE))
                 elif not member.isreg():
-                    yield Source(member.name, member.name, partial(_raise, "a link or a device in the archive"))
+                    yield ImageSource(member.name, member.name, partial(_raise, "a link or a device in the archive"))
                 else:
                     extracted = tar.extractfile(member)
                     assert extracted is not None
                     data = extracted.read()
-                    yield Source(member.name, member.name, partial(bytes, data), len(data))
+                    yield ImageSource(member.name, member.name, partial(bytes, data), len(data))
             if limited.last.strip(b"\0"):  # tarfile takes a damaged header for the end
                 raise ValueError("damaged archive: the rest is not read")
     except (ValueError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
         message = str(error) if isinstance(error, ValueError) else f"damaged archive, or none: {error}"
-        yield Source(str(path), path.name, partial(_raise, message))
+        yield ImageSource(str(path), path.name, partial(_raise, message))

@@ -24,7 +24,7 @@ _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 28, 28
 _PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
-class Source(NamedTuple):
+class ImageSource(NamedTuple):
     """One image that has not been read."""
 
     path: str  # as the user can open it; in an archive the name of the member

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fmnist_lightning.data.image_archives import archive_sources
-from fmnist_lightning.data.image_files import Source, read_file
+from fmnist_lightning.data.image_files import ImageSource, read_file
 
 MAX_ENTRIES = 50_000  # entries of a directory that are held and sorted at a time
 MAX_LINE = 2**16  # bytes of a path on standard input
 
 
-def find_sources(typed: str, stdin: BinaryIO, excluded: Collection[Path] = ()) -> Iterator[Source]:
+def find_sources(typed: str, stdin: BinaryIO, excluded: Collection[Path] = ()) -> Iterator[ImageSource]:
     """The images that `typed` names: files below a directory sorted by name, members in the order of their archive.
 
     Links to directories within a directory are not followed: they may lead back to it.
@@ -67,7 +67,7 @@ def count_files(typed: str) -> int | None:
     return count
 
 
-def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[Source]:
+def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[ImageSource]:
     try:
         mode = os.stat(path).st_mode  # a path of 4,000 characters is an OSError
     except OSError as error:
@@ -83,8 +83,8 @@ def _find(path: str, shown: str, excluded: frozenset[str]) -> Iterator[Source]:
     return archive_sources(Path(path)) or iter([_file_source(path, os.path.basename(path))])
 
 
-def _file_source(path: str, name: str) -> Source:
-    return Source(path, name, partial(read_file, path))
+def _file_source(path: str, name: str) -> ImageSource:
+    return ImageSource(path, name, partial(read_file, path))
 
 
 def _walk(root: str, excluded: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -129,7 +129,7 @@ def _is_link_to_directory(entry: "os.DirEntry[str]") -> bool:
         return False  # such as a link to itself; reading it reports the reason
 
 
-def _matches(pattern: str, excluded: frozenset[str]) -> Iterator[Source]:
+def _matches(pattern: str, excluded: frozenset[str]) -> Iterator[ImageSource]:
     """The files that match, and those in directories that match."""
     parts = Path(pattern).parts
     num_fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
@@ -176,7 +176,7 @@ def _match(directory: str, parts: tuple[str, ...], next_parts: set[int], exclude
         return  # as a shell does: a directory that cannot be listed matches nothing
 
 
-def _read_paths(stdin: BinaryIO) -> Iterator[Source]:
+def _read_paths(stdin: BinaryIO) -> Iterator[ImageSource]:
     """Paths until the end of the input; separated by NUL characters if its first block has one."""
     read = getattr(stdin, "read1", stdin.read)  # read1 does not wait for a full block
     separator, rest = b"", b""
@@ -192,7 +192,7 @@ def _read_paths(stdin: BinaryIO) -> Iterator[Source]:
     yield from _path_source(rest)
 
 
-def _path_source(line: bytes) -> Iterator[Source]:
+def _path_source(line: bytes) -> Iterator[ImageSource]:
     path = os.fsdecode(line.removesuffix(b"\r"))
     if path:
         yield _file_source(path, path)

@@ -24,8 +24,8 @@ class LabelledScores:
     """Counts predictions of images by their kinds.
 
     Args:
-        path: a CSV file with the columns file (relative to its directory, or a member of an archive), labels (numbers,
-            | between several accepted ones, empty for none of the classes) and optionally kind.
+        path: a CSV file with the columns file (relative to its directory; of images that are not below it, the name),
+            labels (numbers, | between several accepted ones, empty for none of the classes) and optionally kind.
         class_names: by label.
 
     Raises:

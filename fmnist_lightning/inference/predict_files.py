@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fmnist_lightning.data.image_files import Source, decode_input, read_image
+from fmnist_lightning.data.image_files import ImageSource, decode_input, read_image
 from fmnist_lightning.data.photos import prepare_photo
 from fmnist_lightning.inference.ensemble import Ensemble
 from fmnist_lightning.inference.outliers import Classified
@@ -28,12 +28,12 @@ _EMPTY = np.zeros((28, 28), np.uint8)
 class Prepared(NamedTuple):
     """A model's input, or why there is none."""
 
-    source: Source
+    source: ImageSource
     image: np.ndarray | None  # (28, 28) uint8
     error: str
 
 
-class Batch(NamedTuple):
+class PredictedBatch(NamedTuple):
     """Images with their predictions, which mean nothing where an image has no input."""
 
     images: list[Prepared]
@@ -41,8 +41,8 @@ class Batch(NamedTuple):
 
 
 def predict_files(
-    predictor: Predictor | Ensemble, sources: Iterable[Source], save_inputs: Path | None = None
-) -> Iterator[Batch]:
+    predictor: Predictor | Ensemble, sources: Iterable[ImageSource], save_inputs: Path | None = None
+) -> Iterator[PredictedBatch]:
     """Predicts images in the order of their sources, BLOCK_SIZE at a time.
 
     As many threads as there are cores prepare images; the model computes with half as many.
@@ -60,14 +60,14 @@ def predict_files(
     try:
         for images in prepared_batches(sources, num_cores(), save_inputs):
             inputs = np.stack([_EMPTY if prepared.image is None else prepared.image for prepared in images])
-            yield Batch(images, predictor.classify(torch.from_numpy(inputs)))
+            yield PredictedBatch(images, predictor.classify(torch.from_numpy(inputs)))
     except ImportError as error:
         raise ValueError(str(error)) from error
     finally:
         torch.set_num_threads(num_threads)
 
 
-def prepare(source: Source, save_inputs: Path | None = None) -> Prepared:
+def prepare(source: ImageSource, save_inputs: Path | None = None) -> Prepared:
     """Reads an image; a file that cannot be read or prepared, for whatever reason, is reported with its reason.
 
     Args:
@@ -105,7 +105,7 @@ def input_path(directory: Path, name: str) -> Path:
 
 
 def prepared_batches(
-    sources: Iterable[Source], num_threads: int, save_inputs: Path | None = None
+    sources: Iterable[ImageSource], num_threads: int, save_inputs: Path | None = None
 ) -> Iterator[list[Prepared]]:
     """The images in the order of their sources, BLOCK_SIZE at a time."""
     batch: list[Prepared] = []
@@ -118,7 +118,9 @@ def prepared_batches(
         yield batch
 
 
-def _prepared_tasks(sources: Iterable[Source], num_threads: int, save_inputs: Path | None) -> Iterator[list[Prepared]]:
+def _prepared_tasks(
+    sources: Iterable[ImageSource], num_threads: int, save_inputs: Path | None
+) -> Iterator[list[Prepared]]:
     waiting: deque[tuple[Future[list[Prepared]], int]] = deque()
     stop = Event()  # after Ctrl-C, in the middle of tasks
     with ThreadPoolExecutor(num_threads) as pool:
@@ -135,8 +137,8 @@ def _prepared_tasks(sources: Iterable[Source], num_threads: int, save_inputs: Pa
             pool.shutdown(cancel_futures=True)
 
 
-def _tasks(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    task: list[Source] = []
+def _tasks(sources: Iterable[ImageSource]) -> Iterator[list[ImageSource]]:
+    task: list[ImageSource] = []
     num_bytes = 0
     for source in sources:
         task.append(source)
@@ -148,7 +150,7 @@ def _tasks(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield task
 
 
-def _prepare_all(task: Sequence[Source], save_inputs: Path | None, stop: Event) -> list[Prepared]:
+def _prepare_all(task: Sequence[ImageSource], save_inputs: Path | None, stop: Event) -> list[Prepared]:
     return [prepare(source, save_inputs) for source in task if not stop.is_set()]
 
 

@@ -17,7 +17,7 @@ from typing import TextIO
 from filelock import FileLock, Timeout
 
 from fmnist_lightning.config.machine import check_writable
-from fmnist_lightning.data.image_files import Source
+from fmnist_lightning.data.image_files import ImageSource
 from fmnist_lightning.runs.files import atomic_write
 
 COLUMNS = ["path", "label", "class", "probability", "second", "third", *(f"p{c}" for c in range(10))]
@@ -76,7 +76,7 @@ class PredictionCsv:
         return f"{changed[0]}={written.get(changed[0])}" if changed else ""
 
     @contextmanager
-    def writing(self, sources: Iterator[Source]) -> Iterator[None]:
+    def writing(self, sources: Iterator[ImageSource]) -> Iterator[None]:
         """Resumes after the rows that exist, whose sources are skipped; renames the file unless an error is raised.
 
         Raises:
@@ -101,7 +101,7 @@ class PredictionCsv:
                 self.lock_file.unlink()  # while it is locked: a process that opened it before does not take it then
             lock.release()
 
-    def _resume(self, sources: Iterator[Source]) -> None:
+    def _resume(self, sources: Iterator[ImageSource]) -> None:
         num_rows, end = 0, 0
         if self.partial.exists() and not self._changed_setting():
             for number, (_, offset) in enumerate(_rows(self.partial)):  # 0 is the header

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from fmnist_lightning.data.image_files import Source
+from fmnist_lightning.data.image_files import ImageSource
 from fmnist_lightning.inference.ensemble import Ensemble
-from fmnist_lightning.inference.predict_files import Batch, predict_files
+from fmnist_lightning.inference.predict_files import PredictedBatch, predict_files
 from fmnist_lightning.inference.prediction_csv import COLUMNS, PredictionCsv
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.inference.progress import PredictionProgress
@@ -17,7 +17,7 @@ _NO_PREDICTION = [""] * (len(COLUMNS) - 2)
 def write_predictions(
     predictor: Predictor | Ensemble,
     output: PredictionCsv,
-    find: Callable[[], Iterator[Source]],
+    find: Callable[[], Iterator[ImageSource]],
     save_inputs: Path | None = None,
     score: Callable[[str, str, int, float, bool], None] | None = None,
     total: int | None = None,
@@ -49,7 +49,7 @@ def write_predictions(
     return progress.images_per_second
 
 
-def score_batch(batch: Batch, score: Callable[[str, str, int, float, bool], None]) -> None:
+def score_batch(batch: PredictedBatch, score: Callable[[str, str, int, float, bool], None]) -> None:
     """Calls `score` as described for `write_predictions`."""
     labels, classified = batch.classified.probabilities.argmax(dim=1), batch.classified
     columns = (labels.tolist(), classified.outlier_scores.tolist(), classified.is_outlier.tolist())
@@ -58,7 +58,7 @@ def score_batch(batch: Batch, score: Callable[[str, str, int, float, bool], None
             score(prepared.source.path, prepared.source.name, *prediction)
 
 
-def to_rows(batch: Batch, class_names: Sequence[str]) -> list[list[str]]:
+def to_rows(batch: PredictedBatch, class_names: Sequence[str]) -> list[list[str]]:
     """Rows of `prediction_csv.COLUMNS`."""
     classified = batch.classified
     values, labels = classified.probabilities.topk(3)

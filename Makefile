@@ -78,6 +78,7 @@ tensorboard: .venv/complete ## browse the runs in outputs/
 	$(BIN)/tensorboard --logdir outputs $(ARGS)
 
 screenshots: .venv/complete ## make docs/images again: trains two ANNs; needs chromium
+	$(BIN)/python docs/photo_figure.py
 	$(BIN)/python docs/screenshots.py
 
 lock: ## write the versions of .venv to requirements.lock

@@ -78,8 +78,8 @@ tensorboard: .venv/complete ## browse the runs in outputs/
 	$(BIN)/tensorboard --logdir outputs $(ARGS)
 
 screenshots: .venv/complete ## make docs/images again: trains two ANNs; needs chromium
-	$(BIN)/python docs/photo_figure.py
-	$(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/scripts/photo_figure.py
+	$(BIN)/python docs/scripts/screenshots.py
 
 lock: ## write the versions of .venv to requirements.lock
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed -E '/^(nvidia-|cuda-|triton)/s/$$/ ; sys_platform == "linux"/' > requirements.lock.new

@@ -34,7 +34,7 @@ NOT_RUN = {
     r"(\w+=\S+ )?make setup|.*(pip|PIP_CACHE_DIR|py -m venv).*": "installs packages",
     r"make reproduce": "an hour of training",
     r"make screenshots": "needs the dataset and chromium",
-    r"python docs/outlier_scores": "needs a trained run, the dataset and photos",
+    r"python docs/scripts/outlier_scores": "needs a trained run, the dataset and photos",
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"(find .*\| )?python -m fmnist_lightning\.predict": "tests/test_predict.py runs it",

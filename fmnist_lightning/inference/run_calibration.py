@@ -14,8 +14,8 @@ from fmnist_lightning.runs.run import Run
 SEED = 0  # of the augmentation
 PASSING = 0.95  # fraction of the validation images that is not flagged
 # of the augmented ones, which are harder than photos: the largest fraction whose sum with the fraction of synthetic
-# outliers that are flagged is within 0.01 of its maximum (docs/outlier_scores.py); stated after the rates on photos
-# were seen
+# outliers that are flagged is within 0.01 of its maximum (docs/scripts/outlier_scores.py); a rule that was stated after
+# the rates on photos were seen
 PASSING_LIKE_PHOTOS = 0.85
 
 

@@ -1,4 +1,4 @@
-"""Makes docs/images/photos.png, steps from drawn photos to model inputs: python docs/photo_figure.py [DIRECTORY]."""
+"""Makes docs/images/photos.png, from drawn photos to model inputs: python docs/scripts/photo_figure.py [DIRECTORY]."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ from fmnist_lightning.data.photos import prepare_photo
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-IMAGES = Path(__file__).resolve().parent / "images"
+IMAGES = Path(__file__).resolve().parent.parent / "images"
 SIZE = 400  # pixels a side
 SHIRT = [(-0.25, -0.8), (0.25, -0.8), (0.85, -0.35), (0.68, -0.1), (0.42, -0.3), (0.42, 0.8)]
 TROUSERS = [(0, -0.85), (0.36, -0.85), (0.5, 0.85), (0.16, 0.85), (0.03, -0.25)]

@@ -1,4 +1,4 @@
-"""Makes docs/images/photo_augmentation.png: python docs/augmented_images.py, with the dataset in data/.
+"""Makes docs/images/photo_augmentation.png: python docs/scripts/augmented_images.py, with the dataset in data/.
 
 A row per class: an image of the dataset, eight augmented images made from it, and three outliers.
 """
@@ -11,7 +11,7 @@ from PIL import Image
 from fmnist_lightning.data import archives
 from fmnist_lightning.data.photo_augmentation import OUTLIERS, UNCHANGED, augment_for_photos
 
-PICTURE = Path(__file__).resolve().parent / "images" / "photo_augmentation.png"
+PICTURE = Path(__file__).resolve().parent.parent / "images" / "photo_augmentation.png"
 NUM_AUGMENTED, NUM_OUTLIERS, ZOOM, GAP = 8, 3, 2, 4  # images, images, screen pixels per pixel, pixels
 
 

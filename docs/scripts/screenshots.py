@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/images: python docs/screenshots.py [DIRECTORY], or make screenshots.
+"""Makes the pictures in docs/images: python docs/scripts/screenshots.py [DIRECTORY], or make screenshots.
 
 Trains two ANNs on Fashion-MNIST in a temporary directory, the first one on a terminal of 80 columns, and takes pictures
 of that terminal, of the run's report, of the comparison of both runs, and of the demo page with a drawn garment. Needs
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
-IMAGES = Path(__file__).resolve().parent / "images"
+IMAGES = Path(__file__).resolve().parent.parent / "images"
 TRAIN = ["-m", "fmnist_lightning", "model=ann", "hydra.run.dir=outputs/ann"]
 TRAIN_SMALL = ["-m", "fmnist_lightning", "model=ann", "model.hidden=[32]", "hydra.run.dir=outputs/small_ann"]
 COMPARE = ["-m", "fmnist_lightning.compare", "runs=[outputs/ann,outputs/small_ann]"]

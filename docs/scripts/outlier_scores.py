@@ -1,4 +1,4 @@
-"""Compares scores for the outlier flag: python docs/outlier_scores.py RUN [PHOTOS].
+"""Compares scores for the outlier flag: python docs/scripts/outlier_scores.py RUN [PHOTOS].
 
 Prints, for each score, the area under the ROC curve (AUROC) of validation images against synthetic outliers made from
 other validation images, as a mean over 15 kinds of outliers, and of the worst kind. The images of a run with

@@ -58,7 +58,8 @@ def prepare_photo(photo: Image.Image) -> PreparedPhoto:
         values = negate(colors, mask)
     if not mask.any():
         raise ValueError("no garment found: nothing stands out from the background")
-    return PreparedPhoto(fit_to_input(values, mask), method, mask, rgb)
+    middle = 1.0 if method == "plain background" else 0.5
+    return PreparedPhoto(fit_to_input(values, mask, middle), method, mask, rgb)
 
 
 def is_gray(pixels: Pixels) -> bool:
@@ -66,8 +67,8 @@ def is_gray(pixels: Pixels) -> bool:
     return bool((pixels == pixels[:, :, :1]).all())
 
 
-def fit_to_input(values: Pixels, mask: Mask) -> Pixels:
-    """The input (28, 28) uint8 of the garment's intensities (H, W) uint8 and its mask (H, W) bool.
+def fit_to_input(values: Pixels, mask: Mask, middle: float) -> Pixels:
+    """The input (28, 28) uint8 of the garment's intensities (H, W) uint8 and its mask (H, W) bool; `middle` see below.
 
     The longest side becomes 28 pixels by subsampling. The garment is centred to half a pixel; which half, is chosen
     such that the most contrast remains, because an enlarged image of the dataset is restored so.
@@ -86,15 +87,15 @@ def fit_to_input(values: Pixels, mask: Mask) -> Pixels:
     if shortest < (SIDE - 1) * pixel:  # otherwise a part would be outside
         x, y = (x - pixel / 2, y) if garment.height > garment.width else (x, y - pixel / 2)
         boxes.append((x, y, x + longest, y + longest))
-    candidates = [subsample(canvas, box) for box in boxes]
+    candidates = [subsample(canvas, box, middle) for box in boxes]
     return max(candidates, key=lambda image: np.square(image).sum()).round().astype(np.uint8)
 
 
-def subsample(image: Image.Image, box: tuple[float, float, float, float]) -> np.ndarray:
-    """The box of an image in 28x28 pixels: each one halfway between the mean of its area and that of the middle ninth.
+def subsample(image: Image.Image, box: tuple[float, float, float, float], middle: float) -> np.ndarray:
+    """The box of an image in 28x28 pixels: of each the mean of its middle ninth, with the weight `middle`, and of all.
 
-    The mean of the whole area blurs edges, which the dataset's authors sharpened; the middle alone amplifies noise.
+    The mean of all blurs edges, which the dataset's authors sharpened; the middle alone amplifies a photo's noise.
     """
     ninths = np.asarray(image.resize((3 * SIDE, 3 * SIDE), Image.Resampling.BOX, box=box))
     areas = ninths.reshape(SIDE, 3, SIDE, 3)
-    return np.asarray((areas.mean(axis=(1, 3)) + areas[:, 1, :, 1]) / 2)
+    return np.asarray((1 - middle) * areas.mean(axis=(1, 3)) + middle * areas[:, 1, :, 1])

@@ -254,7 +254,7 @@ def test_pictures_are_small_and_shown():
 
 def test_every_page_is_linked_from_the_readme():
     readme = (REPOSITORY / "README.md").read_text()
-    assert [page.name for page in PAGES[3:] if f"(docs/{page.name})" not in readme] == []
+    assert [page.name for page in PAGES[3:] if not re.search(rf"\(docs/{page.name}[)#]", readme)] == []
 
 
 def test_paths_named_in_pages_messages_and_config_files_exist():

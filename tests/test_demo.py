@@ -280,6 +280,7 @@ def test_photo_is_shown_with_everything_the_runs_say_about_it(page):
     assert 50 < widths[0] <= 256
     assert all(images.evaluate_all("images => images.map(image => image.alt)"))
     assert images.nth(1).evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+    assert page.get_by_alt_text("The photo to classify").evaluate("image => image.naturalWidth") == 600
     before = found.first.inner_text()
     page.get_by_role("checkbox", name="CNN: convolutional").uncheck()
     assert results(page, 1).all_inner_texts() == [before]

@@ -79,6 +79,7 @@ tensorboard: .venv/complete ## browse the runs in outputs/
 
 screenshots: .venv/complete ## make docs/images again: trains two ANNs; needs chromium
 	$(BIN)/python docs/scripts/photo_figure.py
+	$(BIN)/python docs/scripts/augmented_images.py
 	$(BIN)/python docs/scripts/screenshots.py
 
 lock: ## write the versions of .venv to requirements.lock

@@ -1,4 +1,4 @@
-"""Makes docs/images/photo_augmentation.png: python docs/scripts/augmented_images.py, with the dataset in data/.
+"""Makes docs/images/photo_augmentation.png: python docs/scripts/augmented_images.py.
 
 A row per class: an image of the dataset, eight augmented images made from it, and three outliers.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from fmnist_lightning import compose
 from fmnist_lightning.data import archives
 from fmnist_lightning.data.photo_augmentation import OUTLIERS, UNCHANGED, augment_for_photos
 
@@ -18,7 +19,8 @@ NUM_AUGMENTED, NUM_OUTLIERS, ZOOM, GAP = 8, 3, 2, 4  # images, images, screen pi
 def main() -> None:
     """Writes the picture."""
     torch.manual_seed(0)
-    images, labels, *_ = archives.load(Path("data"), [])
+    data = compose("data=fashion_mnist").data
+    images, labels, *_ = archives.load(Path(data.root), list(data.mirrors))
     rows = []
     for label in range(10):
         chosen = (labels == label).nonzero()[:100, 0]

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fmnist_lightning import __version__
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import one_of
@@ -106,7 +107,7 @@ def predict(argv: list[str]) -> int:
 def _settings(arguments: Arguments, runs: Iterable[Run]) -> dict[str, object]:
     """What the rows depend on."""
     typed = {key: getattr(arguments, key) for key in ("run", "images", "save_inputs", "tta", "accelerator")}
-    return typed | {"checkpoints": [sha256(run.best_checkpoint) for run in runs]}
+    return typed | {"checkpoints": [sha256(run.best_checkpoint) for run in runs], "version": __version__}
 
 
 def _print_summary(runs: Iterable[Run], output: PredictionCsv, images_per_second: float) -> None:

@@ -61,12 +61,13 @@ def score_batch(batch: PredictedBatch, score: Callable[[str, str, int, float, bo
 def to_rows(batch: PredictedBatch, class_names: Sequence[str]) -> list[list[str]]:
     """Rows of `prediction_csv.COLUMNS`."""
     classified = batch.classified
-    values, labels = classified.probabilities.topk(3)
+    # stable, so that of equal probabilities the first comes first, as with argmax; topk takes any
+    values, labels = classified.probabilities.sort(dim=1, descending=True, stable=True)
     columns = zip(
         batch.images,
         classified.probabilities.tolist(),
         values[:, 0].tolist(),
-        labels.tolist(),
+        labels[:, :3].tolist(),
         classified.is_outlier.tolist(),
         classified.reasons,
         strict=True,

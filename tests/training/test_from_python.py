@@ -30,7 +30,10 @@ def trained(cfg, tmp_path_factory):
     """A run in a directory that `train` chose."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("from_python"))
-        return train(cfg)
+        before = HydraConfig.instance().cfg  # other tests in this process may have set it
+        trained = train(cfg)
+        assert HydraConfig.instance().cfg is before
+        return trained
 
 
 def test_configuration_is_that_of_the_command_line(cfg, overrides):
@@ -43,7 +46,6 @@ def test_run_is_that_of_the_command_line(trained, overrides):
     assert trained.summary["overrides"] == overrides
     assert "hydra" not in run.read_config()
     assert "python -m fmnist_lightning" in run.report_html.read_text()
-    assert not HydraConfig.initialized()
 
 
 def test_new_directory_is_chosen_at_each_call(trained, cfg, monkeypatch, capsys):

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # 256 MB decoded with four channels
-LONGEST_SIDE = 560  # pixels, to which a larger JPEG may be reduced: those that photos.prepare_photo uses
+LONGEST_SIDE = 560  # pixels, to which photos.prepare_photo reduces a photo: 20 for each of the input
 
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR" + struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)  # 8-bit grayscale
@@ -36,7 +36,7 @@ class ImageSource(NamedTuple):
 def read_image(source: str | Path | bytes | BinaryIO) -> Image.Image:
     """A decoded image, upright, of any of Pillow's modes; of an animation the first frame.
 
-    A large JPEG is decoded at a reduced size, whose longest side has at least 560 pixels.
+    A large JPEG is decoded at a reduced size, which is faster; its longest side has at least 560 pixels.
 
     Args:
         source: a path, the content of a file, or a file opened for reading bytes.

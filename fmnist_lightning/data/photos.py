@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fmnist_lightning.data.backgrounds import TOLERANCE, Mask, Pixels, negate, remove_plain_background
+from fmnist_lightning.data.image_files import LONGEST_SIDE
 from fmnist_lightning.data.image_modes import to_rgb
 from fmnist_lightning.data.segmentation import segment
 
 SIDE = 28
-WORK_SIDE = 560  # longest side of the photo in pixels from here on: 20 pixels for each of the input
 MIN_TRANSPARENT = 0.05  # fraction of pixels from which a transparent background is taken for the garment's outline
 
 
@@ -32,21 +32,16 @@ class PreparedPhoto(NamedTuple):
 def prepare_photo(photo: Image.Image) -> PreparedPhoto:
     """Turns a photo of one garment into a model's input; a grayscale image of 28x28 pixels stays unchanged.
 
-    A JPEG that is not loaded yet is decoded at a lower resolution, which is faster.
-
     Raises:
         ValueError: no garment was found, or the mode is not supported.
         ModuleNotFoundError: the background is not plain, and OpenCV is not installed.
     """
-    scale = min(1, WORK_SIDE / max(photo.size))
-    photo.draft(None, (round(scale * photo.width), round(scale * photo.height)))
-    photo = ImageOps.exif_transpose(photo)
-    rgb, alpha = to_rgb(photo)
+    rgb, alpha = to_rgb(ImageOps.exif_transpose(photo))
     if rgb.size == (SIDE, SIDE) and alpha is None and is_gray(pixels := np.asarray(rgb)):
         return PreparedPhoto(pixels[:, :, 0].copy(), "unchanged", None, rgb.convert("L"))
     for image in (rgb, alpha):
         if image is not None:
-            image.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.BOX, reducing_gap=2)
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BOX, reducing_gap=2)
     colors = np.asarray(rgb)
     if alpha is not None and (np.asarray(alpha) < 128).mean() >= MIN_TRANSPARENT:
         method, mask = "transparency", np.asarray(alpha) > TOLERANCE

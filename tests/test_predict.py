@@ -289,7 +289,7 @@ def test_ctrl_c_keeps_rows_and_the_same_command_resumes(runs, cwd):
             assert time.monotonic() < end
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        output = process.stdout.read()
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert output.splitlines()[-1] == b"interrupted: completed rows are kept, the same command resumes"
     assert not Path("out.csv.partial.lock").exists()

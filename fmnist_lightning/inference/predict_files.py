@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import NamedTuple
@@ -31,6 +32,7 @@ class Prepared(NamedTuple):
     source: ImageSource
     image: np.ndarray | None  # (28, 28) uint8
     error: str
+    is_photo: bool = True  # False if it was in the dataset's format
 
 
 class PredictedBatch(NamedTuple):
@@ -45,7 +47,7 @@ def predict_files(
 ) -> Iterator[PredictedBatch]:
     """Predicts images in the order of their sources, BLOCK_SIZE at a time.
 
-    As many threads as there are cores prepare images; the model computes with half as many.
+    As many threads as there are cores prepare photos; the model computes with half as many.
 
     Args:
         predictor: the model.
@@ -80,7 +82,7 @@ def prepare(source: ImageSource, save_inputs: Path | None = None) -> Prepared:
     try:
         data = source.read()
         image = decode_input(data)
-        if image is None:
+        if is_photo := image is None:
             image = prepare_photo(read_image(data)).image
         if save_inputs is not None:
             path = input_path(save_inputs, source.name)
@@ -93,7 +95,7 @@ def prepare(source: ImageSource, save_inputs: Path | None = None) -> Prepared:
         if not isinstance(error, ValueError | OSError):
             message = f"{type(error).__name__}: {message}"
         return Prepared(source, None, " ".join(message.split()))
-    return Prepared(source, image, "")
+    return Prepared(source, image, "", is_photo)
 
 
 def input_path(directory: Path, name: str) -> Path:
@@ -122,10 +124,17 @@ def _prepared_tasks(
     sources: Iterable[ImageSource], num_threads: int, save_inputs: Path | None
 ) -> Iterator[list[Prepared]]:
     waiting: deque[tuple[Future[list[Prepared]], int]] = deque()
+    any_photo = False
     stop = Event()  # after Ctrl-C, in the middle of tasks
+    sources = iter(sources)
     with ThreadPoolExecutor(num_threads) as pool:
         try:
-            for task in _tasks(sources):
+            for task in chain([list(islice(sources, 1))], _tasks(sources)):
+                if not any_photo:  # decoding images in the dataset's format is Python code, slower with more threads
+                    prepared = _prepare_all(task, save_inputs, stop)
+                    any_photo = any(each.is_photo for each in prepared)
+                    yield prepared
+                    continue
                 num_bytes = sum(source.num_bytes for source in task)
                 waiting.append((pool.submit(_prepare_all, task, save_inputs, stop), num_bytes))
                 while len(waiting) > MAX_WAITING or sum(size for _, size in waiting) > MAX_WAITING_BYTES:

@@ -16,7 +16,9 @@ def test_every_golden_run_is_recorded():
     assert set(json.loads(GOLDEN.read_text())["runs"]) == set(RUNS)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.endswith("ddp") else name for name in RUNS]
+)
 def test_fixed_seed_run_reproduces_golden_metrics(name, tmp_path):
     golden = json.loads(GOLDEN.read_text())
     found, expected = run(name, tmp_path, tmp_path / name), golden["runs"][name]

@@ -146,6 +146,7 @@ def test_job_has_the_same_results_alone_and_last_in_a_sweep(made, sweep, compose
     assert (in_sweep["val"], in_sweep["test"]) == (alone["val"], alone["test"])
 
 
+@pytest.mark.slow
 def test_repeated_sweep_trains_missing_jobs_only(made, sweep):
     (job(sweep.folder, 2) / "summary.json").write_text('{"status": "runn')
     kept = job(sweep.folder, 3) / "summary.json"

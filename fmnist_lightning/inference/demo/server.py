@@ -35,7 +35,9 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ValueError(f"port={port}: in use by another program; choose another, such as port=7861") from None
+            raise ValueError(
+                f"port={port}: in use by another program; choose another, or port=0 for any free one"
+            ) from None
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             allowed = "127.0.0.1 is reachable from this machine alone, 0.0.0.0 from others"
             raise ValueError(f"host={host}: not an address of this machine; {allowed}") from None

@@ -35,6 +35,7 @@ NOT_RUN = {
     r"make reproduce": "an hour of training",
     r"make screenshots": "needs the dataset and chromium",
     r"python docs/scripts/outlier_scores": "needs a trained run, the dataset and photos",
+    r"python docs/scripts/enlarged_images": "needs a trained run and the dataset; minutes",
     r"make benchmark": "minutes; the commands that it runs are run here",
     r"python -m fmnist_lightning\.compare": "tests/test_compare.py runs it",
     r"(find .*\| )?python -m fmnist_lightning\.predict": "tests/test_predict.py runs it",

@@ -48,7 +48,19 @@ SCHEMA: dict[str, Constraint] = {
     "data.val_fraction": _FRACTION,
     "data.train_fraction": number("above 0 and up to 1", lambda v: 0 < v <= 1),
     "data.split_seed": _SEED,
-    "data.augment": one_of(True, False, "photos"),
+    "data.augment": Constraint(
+        "true, false, photos or a list of flip, crop, erase, such as [flip,erase]",
+        lambda v: (
+            one_of(True, False, "photos").is_valid(v)
+            or (is_list(v) and all(name in ("flip", "crop", "erase") for name in v) and len(set(v)) == len(v))
+        ),
+    ),
+    "data.crop_padding": integer(0, 28),
+    "data.erase_probability": number("from 0 to 1", lambda v: 0 <= v <= 1),
+    "data.erase_area": Constraint(
+        "a list of two numbers between 0 and 1, the smaller one first, such as [0.02,0.2]",
+        lambda v: is_list(v) and len(v) == 2 and all(map(_FRACTION.is_valid, v)) and v[0] <= v[1],
+    ),
     "data.num_train": integer(20),
     "data.num_test": integer(10),
     "model.hidden": _sizes(0, 10),

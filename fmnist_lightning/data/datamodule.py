@@ -4,7 +4,8 @@ The model's first layer normalises them. No worker processes: a gather of 512 im
 from one process to another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.dataset import Source, load_split
 from fmnist_lightning.data.photo_augmentation import augment_for_photos
-from fmnist_lightning.data.transforms import augment
+from fmnist_lightning.data.transforms import crop, erase, flip
 
 
 class FashionMNISTData(pl.LightningDataModule):
@@ -42,7 +43,10 @@ class FashionMNISTData(pl.LightningDataModule):
         val_fraction: float = 0.2,
         train_fraction: float = 1.0,
         split_seed: int = 0,
-        augment: bool | str = False,
+        augment: bool | str | Sequence[str] = False,
+        crop_padding: int = 2,
+        erase_probability: float = 0.5,
+        erase_area: Sequence[float] = (0.02, 0.2),
         num_train: int = 60_000,
         num_test: int = 10_000,
     ) -> None:
@@ -50,10 +54,17 @@ class FashionMNISTData(pl.LightningDataModule):
         validate_values(data__source=source, data__root=root, data__mirrors=mirrors, data__batch_size=batch_size)
         validate_values(data__val_fraction=val_fraction, data__split_seed=split_seed, data__augment=augment)
         validate_values(data__train_fraction=train_fraction, data__num_train=num_train, data__num_test=num_test)
+        validate_values(data__crop_padding=crop_padding, data__erase_probability=erase_probability)
+        validate_values(data__erase_area=erase_area)
         self.source, self.root, self.mirrors = source, Path(root).expanduser(), list(mirrors)
         self.batch_size, self.val_fraction, self.train_fraction = batch_size, val_fraction, train_fraction
         self.split_seed = split_seed
         self.augment, self.num_train, self.num_test = augment, num_train, num_test
+        self.transforms: dict[str, Callable[[Tensor], Tensor]] = {
+            "flip": flip,
+            "crop": partial(crop, padding=crop_padding),
+            "erase": partial(erase, probability=erase_probability, area=erase_area),
+        }
         self.seed = 0  # of the order; set by a run to its own seed, which is no key of the group `data`
         self.images: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
@@ -127,7 +138,11 @@ class FashionMNISTData(pl.LightningDataModule):
         images, labels = batch
         if not self.augment or self.trainer is None or not self.trainer.training:
             return batch
-        return augment_for_photos(images, labels) if self.augment == "photos" else (augment(images), labels)
+        if self.augment == "photos":
+            return augment_for_photos(images, labels)
+        for name in ("flip", "crop") if self.augment is True else self.augment:
+            images = self.transforms[name](images)
+        return images, labels
 
     def state_dict(self) -> dict[str, Any]:
         """Which images and which split a checkpoint was trained on."""

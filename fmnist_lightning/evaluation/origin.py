@@ -46,15 +46,21 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
         **({"gradient clipping": _text(clip)} if clip is not None else {}),
         "epochs": f"at most {trainer['max_epochs']}",
         "early stopping": _early_stopping(plain["callbacks"].get("early_stopping")),
-        "augmentation": _AUGMENTATION.get(data["augment"], str(data["augment"])),
+        "augmentation": _augmentation(data),
     }
 
 
-_AUGMENTATION = {
-    False: "none",
-    True: "random horizontal flip, 2-pixel crop",
-    "photos": "batches that resemble photos, 15 % of them outliers",
-}
+def _augmentation(data: Mapping[str, Any]) -> str:
+    names = ("flip", "crop") if data["augment"] is True else data["augment"] or ()
+    if names == "photos":
+        return "batches that resemble photos, 15 % of them outliers"
+    low, high = data.get("erase_area", (0, 0))  # the configs of earlier versions have no such keys
+    descriptions = {
+        "flip": "random horizontal flip",
+        "crop": f"{data.get('crop_padding', 2)}-pixel crop",
+        "erase": f"{low:.0%} to {high:.0%} of an image erased with probability {data.get('erase_probability')}",
+    }
+    return ", ".join(descriptions[name] for name in names) or "none"
 
 
 def class_of(config: Mapping[str, Any]) -> str:

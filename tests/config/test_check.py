@@ -48,7 +48,9 @@ BAD = {
     # wrong type
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "an integer, at least 1"],
-    "data.augment=3": ["one of true, false, photos"],
+    "data.augment=3": ["true, false, photos or a list of flip, crop, erase"],
+    "data.augment=[flip,turn]": ["such as [flip,erase]"],
+    "data.erase_area=[0.2,0.1]": ["the smaller one first"],
     "callbacks.best_checkpoint.save_on_train_epoch_end=5": ["true or false"],
     "callbacks.checkpoint.every_n_train_steps=0": ["null or an integer, at least 1"],
     "resume=": ["null, auto, or the directory of a run"],

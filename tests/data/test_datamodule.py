@@ -7,7 +7,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.data.batches import BatchIndices
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.split import stratified_split
-from fmnist_lightning.data.transforms import augment, mean_and_std
+from fmnist_lightning.data.transforms import crop, erase, flip, mean_and_std
 
 
 def test_class_names_are_those_of_torchvision():
@@ -123,7 +123,7 @@ def test_augmentation_flips_half_and_shifts_by_at_most_two_pixels():
     torch.manual_seed(0)
     image = torch.zeros(1, 28, 28, dtype=torch.uint8)
     image[0, 10, 5] = 200
-    changed = augment(image.expand(500, 28, 28))
+    changed = crop(flip(image.expand(500, 28, 28)), padding=2)
     assert changed.shape == (500, 28, 28)
     assert changed.dtype == torch.uint8
     where = changed.nonzero()
@@ -134,8 +134,57 @@ def test_augmentation_flips_half_and_shifts_by_at_most_two_pixels():
     assert 200 < (columns > 14).sum().item() < 300
 
 
+def test_erasing_blackens_a_rectangle_of_its_own_in_a_fraction_of_the_images():
+    torch.manual_seed(0)
+    images = torch.full((2000, 28, 28), 9, dtype=torch.uint8)
+    changed = erase(images, probability=0.25, area=(0.05, 0.3))
+    assert changed.dtype == torch.uint8
+    assert torch.all(images == 9)
+    erased = changed == 0
+    assert torch.equal(changed[~erased], images[~erased])
+    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
+    assert torch.equal(erased.sum((1, 2)), heights * widths)  # one full rectangle
+    chosen = heights > 0
+    assert 400 < chosen.sum().item() < 600
+    fractions = (heights * widths)[chosen] / 28**2
+    assert 0.04 < fractions.min() < 0.07  # sides are rounded to pixels
+    assert 0.27 < fractions.max() < 0.32
+    ratios = (heights / widths)[chosen]
+    assert 0.25 < ratios.min() < 0.4
+    assert 2.5 < ratios.max() < 3.8
+    assert 0.4 < (ratios > 1).float().mean() < 0.6
+    assert erased.any((0, 1)).all()  # anywhere, edges included
+    assert erased.any((0, 2)).all()
+    assert len({tuple(image.nonzero()[0].tolist()) for image in erased[chosen]}) > 200
+
+
+def test_erasing_keeps_the_area_of_rectangles_that_fill_the_image():
+    images = torch.ones(200, 28, 28, dtype=torch.uint8)
+    erased = erase(images, probability=1.0, area=(0.8, 0.8)) == 0
+    fractions = erased.float().mean((1, 2))
+    assert 0.76 < fractions.min() <= fractions.max() < 0.84
+    assert torch.equal(erase(images, probability=0.0, area=(0.1, 0.2)), images)
+
+
 @pytest.mark.filterwarnings("ignore:GPU available but not used")
-@pytest.mark.parametrize("augment", [True, "photos"])
+def test_augmentation_true_flips_and_crops_as_a_list_of_both_does(tiny):
+    batch = (tiny.images["train"], tiny.labels["train"])
+    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    tiny.trainer = pl.Trainer(accelerator="cpu", **silent)
+    tiny.trainer.training = True
+
+    def augmented(augment):
+        torch.manual_seed(0)
+        tiny.augment = augment
+        return tiny.on_after_batch_transfer(batch, 0)[0]
+
+    assert torch.equal(augmented(True), augmented(["flip", "crop"]))
+    assert not torch.equal(augmented(True), augmented(["crop", "flip"]))
+    assert torch.equal(augmented([]), batch[0])
+
+
+@pytest.mark.filterwarnings("ignore:GPU available but not used")
+@pytest.mark.parametrize("augment", [True, "photos", ["erase"]])
 def test_only_training_batches_are_augmented(tiny, augment):
     tiny.augment = augment
     batch = (tiny.images["train"][:50], tiny.labels["train"][:50])
@@ -158,6 +207,10 @@ def test_only_training_batches_are_augmented(tiny, augment):
         ("val_fraction", 1.0),
         ("split_seed", -1),
         ("augment", 1),
+        ("augment", ["flip", "flip"]),
+        ("crop_padding", -1),
+        ("erase_probability", 1.5),
+        ("erase_area", [0.2, 0.1]),
         ("source", "mnist"),
         ("mirrors", "x"),
     ],

@@ -70,6 +70,7 @@ SCHEMA: dict[str, Constraint] = {
     "model.head": _sizes(0, 10),
     "model.dropout": _BELOW_1,
     "model.batch_norm": _FLAG,
+    "model.label_smoothing": _BELOW_1,
     "optimizer.lr": _ABOVE_0,
     "optimizer.betas": Constraint(
         "a list of two numbers from 0 to below 1",
@@ -79,6 +80,7 @@ SCHEMA: dict[str, Constraint] = {
     "optimizer.weight_decay": _AT_LEAST_0,
     "optimizer.momentum": _BELOW_1,
     "scheduler.pct_start": _FRACTION,
+    "scheduler.anneal_strategy": one_of("cos", "linear"),
     "scheduler.max_lr": _ABOVE_0,  # of runs stored by version 0.1
     "scheduler.div_factor": _ABOVE_0,
     "scheduler.final_div_factor": _ABOVE_0,

@@ -32,7 +32,7 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
     learning_rate = _text(optimizer.pop("lr", "unknown"))
     regularization = {
         name: _text(model.pop(key))
-        for key, name in (("dropout", "dropout"), ("batch_norm", "batch norm"))
+        for key, name in (("dropout", "dropout"), ("batch_norm", "batch norm"), ("label_smoothing", "label smoothing"))
         if key in model
     }
     clip = trainer["gradient_clip_val"]

@@ -22,7 +22,7 @@ class ANN(Classifier):
         hidden: units of each hidden layer.
         dropout: rate after each hidden layer.
         batch_norm: whether to normalise between each hidden layer and its ReLU.
-        optimizer, scheduler: see Classifier.
+        label_smoothing, optimizer, scheduler: see Classifier.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class ANN(Classifier):
         hidden: Sequence[int] = (128, 64),
         dropout: float = 0.25,
         batch_norm: bool = True,
+        label_smoothing: float = 0.0,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
@@ -37,5 +38,5 @@ class ANN(Classifier):
         sizes = [28 * 28, *hidden]
         blocks = [layer for pair in pairwise(sizes) for layer in dense_block(*pair, dropout, batch_norm)]
         network = nn.Sequential(nn.Flatten(), *blocks, nn.Linear(sizes[-1], NUM_CLASSES))
-        super().__init__(network, optimizer, scheduler)
+        super().__init__(network, optimizer, scheduler, label_smoothing)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])

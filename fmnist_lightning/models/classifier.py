@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
+from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.models.layers import Normalize
 from fmnist_lightning.models.totals import EpochTotals
 
@@ -29,6 +30,8 @@ class Classifier(pl.LightningModule):
         optimizer: from parameters to an optimizer: `functools.partial(torch.optim.SGD, lr=0.05)`; None is Adam.
         scheduler: from (optimizer, total_steps=...) to a scheduler, stepped after every optimizer step; None keeps the
             learning rate.
+        label_smoothing: in training, this fraction of the target is spread evenly over the classes. It is part of
+            train/loss, which is what training minimises, but not of val/loss and test/loss: plain cross-entropy.
     """
 
     def __init__(
@@ -36,11 +39,14 @@ class Classifier(pl.LightningModule):
         network: nn.Module,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
+        validate_values(model__label_smoothing=label_smoothing)
         super().__init__()
         self.normalize = Normalize()
         self.network = network
         self.optimizer, self.scheduler = optimizer, scheduler
+        self.label_smoothing = label_smoothing
         self.train_loss, self.train_accuracy = _mean(), _mean()
         self.val_loss, self.val_accuracy = _mean(), _mean()
         self.test_loss, self.test_accuracy = _mean(), _mean()
@@ -65,7 +71,7 @@ class Classifier(pl.LightningModule):
     def _step(self, batch: Batch, stage: str) -> Tensor:
         images, labels = batch
         logits = self(images).float()
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing if stage == "train" else 0.0)
         self.totals[stage].add(loss, logits, labels)
         return loss
 
@@ -89,7 +95,7 @@ class Classifier(pl.LightningModule):
         self._start_epoch("train")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch."""
+        """Mean cross-entropy of the batch, with label smoothing."""
         return self._step(batch, "train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:

@@ -28,7 +28,7 @@ class CNN(Classifier):
         dropout: rate after each pooling and each hidden layer of the head.
         batch_norm: whether to normalise between each convolution or dense layer and its ReLU.
         head: units of each dense layer between the last block and the 10 classes.
-        optimizer, scheduler: see Classifier.
+        label_smoothing, optimizer, scheduler: see Classifier.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class CNN(Classifier):
         dropout: float = 0.25,
         batch_norm: bool = True,
         head: Sequence[int] = (128,),
+        label_smoothing: float = 0.0,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., Any] | None = None,
     ) -> None:
@@ -58,5 +59,5 @@ class CNN(Classifier):
         dense = [layer for pair in pairwise(sizes) for layer in dense_block(*pair, dropout, batch_norm)]
         network = nn.Sequential(*blocks, nn.Flatten(), *dense, nn.Linear(sizes[-1], NUM_CLASSES))
         # channels last: the convolutions of a CPU and of a GPU's tensor cores read pixels with all their channels
-        super().__init__(network.to(memory_format=torch.channels_last), optimizer, scheduler)
+        super().__init__(network.to(memory_format=torch.channels_last), optimizer, scheduler, label_smoothing)
         self.save_hyperparameters(ignore=["optimizer", "scheduler"])

@@ -1,6 +1,7 @@
 """Learning-rate schedules over all optimizer steps of a run; the optimizer's learning rate is the highest."""
 
 import math
+from typing import Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
@@ -15,6 +16,7 @@ def one_cycle(
     optimizer: Optimizer,
     total_steps: int,
     pct_start: float = 0.3,
+    anneal_strategy: Literal["cos", "linear"] = "cos",
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> OneCycleLR:
@@ -36,6 +38,7 @@ def one_cycle(
         max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=total_steps,
         pct_start=pct_start,
+        anneal_strategy=anneal_strategy,
         div_factor=div_factor,
         final_div_factor=final_div_factor,
         cycle_momentum=False,  # torch's default overwrites optimizer.momentum or optimizer.betas

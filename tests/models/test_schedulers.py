@@ -48,6 +48,19 @@ def test_one_cycle_warms_up_and_anneals():
     assert rates == sorted(rates[:4]) + sorted(rates[4:], reverse=True)
 
 
+def test_linear_schedule_warms_up_and_decays_in_straight_lines(composed):
+    cfg = composed("model=ann", "scheduler=linear", "scheduler.pct_start=0.4", "scheduler.div_factor=10")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+    schedule = instantiate(cfg.scheduler)(optimizer, total_steps=10)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    expected = [0.05, 0.2, 0.35, 0.5, 0.5 * 5 / 6, 0.5 * 4 / 6, 0.5 * 3 / 6, 0.5 * 2 / 6, 0.5 / 6, 0]
+    assert rates == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("pct_start", [0.1, 0.25, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 5, 10, 11])
 def test_one_cycle_reaches_its_maximum_or_rejects_too_few_steps(pct_start, total_steps):

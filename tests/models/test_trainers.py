@@ -1,5 +1,6 @@
 """The modules under Trainers that this project does not build: the logged means and the gradients are exact."""
 
+import functools
 from datetime import timedelta
 
 import lightning.pytorch as pl
@@ -179,3 +180,20 @@ def test_gradient_of_an_accumulation_window_is_the_mean_over_its_batches(kind, a
             optimizer.step()
     for name, value in reference.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_label_smoothing_is_part_of_the_training_loss_only(tiny):
+    frozen = functools.partial(torch.optim.SGD, lr=0.0)
+    losses = {}
+    for smoothing in (0.0, 0.2):
+        torch.manual_seed(0)
+        model = ANN(dropout=0.0, batch_norm=False, label_smoothing=smoothing, optimizer=frozen)
+        trainer = trainer_of(max_epochs=1)
+        trainer.fit(model, datamodule=tiny)
+        losses[smoothing] = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    with torch.no_grad():
+        logits = model(tiny.images["train"])
+    expected = F.cross_entropy(logits, tiny.labels["train"], label_smoothing=0.2).item()
+    assert losses[0.2].pop("train/loss") == pytest.approx(expected, abs=1e-5)
+    assert losses[0.0].pop("train/loss") != pytest.approx(expected, abs=1e-3)
+    assert losses[0.0] == losses[0.2]

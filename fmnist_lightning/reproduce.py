@@ -30,8 +30,9 @@ from fmnist_lightning.config.arguments import argument, parse_arguments, run_com
 from fmnist_lightning.config.constraints import integer, one_of
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import validate_command_line
-from fmnist_lightning.study.execute import NO_PROGRESS_BAR, Execution, num_cores
-from fmnist_lightning.study.plan import SIZES, check_overrides, parse_seeds, plan
+from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
+from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution, num_cores
+from fmnist_lightning.study.plan import plan
 
 
 @dataclass
@@ -62,10 +63,11 @@ def reproduce(argv: Sequence[str]) -> dict[str, Any]:
     if train:
         with execution.locked():
             runs = {planned: execution.run_of(planned) for planned in plan(seeds)}
-            execution.train_missing(runs, console)
 
+            from fmnist_lightning.study.losses import measure_losses
             from fmnist_lightning.study.page import write
 
+            execution.train_missing(runs, measure_losses, console)
             results = write(execution.folder, execution.size, execution.jobs, runs)
     else:
         from fmnist_lightning.study.page import rewrite
@@ -82,11 +84,12 @@ def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int], bool]:
         ValueError: an argument that is not allowed.
     """
     given = parse_arguments(Arguments, argv)
-    check_overrides(given.overrides)
+    check_overrides("reproduce", given.overrides)
     validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     jobs = given.jobs or (1 if num_gpus() else num_cores())
     folder = given.folder or f"outputs/reproduce/{given.size}"
-    return Execution(given.size, given.overrides, jobs, Path(folder)), parse_seeds(given.seeds), given.train
+    seeds = parse_seeds("reproduce", given.seeds)
+    return Execution("reproduce", given.size, given.overrides, jobs, Path(folder)), seeds, given.train
 
 
 if __name__ == "__main__":

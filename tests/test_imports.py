@@ -19,7 +19,8 @@ ALLOWED = {
     "data": {"config"},
     "inference": {"config", "runs", "models", "data"},
     "training": BELOW_TRAINING,
-    "study": {*BELOW_TRAINING, "training"},
+    "execution": {*BELOW_TRAINING, "training"},
+    "study": {*BELOW_TRAINING, "training", "execution"},
     "benchmarking": {*BELOW_TRAINING, "training"},
 }
 EXCEPTIONS = {("data", "fmnist_lightning.runs.files")}  # atomic writes

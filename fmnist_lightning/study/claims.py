@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fmnist_lightning.evaluation.paired import mcnemar
+from fmnist_lightning.evaluation.statistics import proportion, slope
 from fmnist_lightning.study.evidence import (
     FAILS,
     HOLDS,
@@ -22,7 +23,6 @@ from fmnist_lightning.study.evidence import (
 from fmnist_lightning.study.plan import FRACTIONS, Variant
 from fmnist_lightning.study.records import Records
 from fmnist_lightning.study.reported import CLAIMS, MODELS
-from fmnist_lightning.study.statistics import proportion, slope
 from fmnist_lightning.study.training_claims import batch_norm_evidence, dropout_evidence, losses_evidence
 
 TSHIRT, SHIRT = 0, 6  # labels

@@ -7,7 +7,7 @@ the other side, and leaves it undecided otherwise.
 from collections.abc import Sequence
 from typing import Any
 
-from fmnist_lightning.study.statistics import describe, proportion, t_test
+from fmnist_lightning.evaluation.statistics import describe, proportion, t_test
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 

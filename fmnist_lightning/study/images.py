@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.report import data_url
+from fmnist_lightning.evaluation.statistics import describe
 from fmnist_lightning.study.plan import Variant
 from fmnist_lightning.study.records import Record, Records
 from fmnist_lightning.study.reported import MODELS
-from fmnist_lightning.study.statistics import describe
 
 # Root mean square difference of two images' pixels, which are in [0, 1]. Judged by eye on Fashion-MNIST: pairs below it
 # show the same garment, shifted or brightened a little; most pairs above it are different trousers.

@@ -5,11 +5,6 @@ from typing import NamedTuple
 
 from fmnist_lightning.study.reported import MODELS
 
-ALLOWED_OVERRIDES = (
-    *(f"data{key}" for key in ("", ".root", ".mirrors", ".num_train", ".num_test")),
-    *("trainer.accelerator", "trainer.precision"),
-)
-SIZES = ("full", "quick")
 FRACTIONS = (0.05, 0.10, 0.25, 0.50)  # of the training split; the whole of it is the recipe itself
 NUM_ABLATION_SEEDS = 3
 BATCH_SIZE = 512
@@ -86,6 +81,14 @@ class PlannedRun(NamedTuple):
         """As printed, and the beginning of its directory name."""
         return f"{self.variant.name}_seed-{self.seed}"
 
+    def overrides(self, size: str) -> list[str]:
+        """Those of the variant, and the seed."""
+        return self.variant.overrides(self.seed, size)
+
+    def seconds(self, size: str) -> float:
+        """Those of the variant."""
+        return self.variant.seconds(size)
+
 
 def plan(seeds: Sequence[int]) -> list[PlannedRun]:
     """All runs, the recipe's first; a variant that several tables need is trained once.
@@ -101,32 +104,3 @@ def plan(seeds: Sequence[int]) -> list[PlannedRun]:
         runs += [PlannedRun(variant, seed) for variant in variants for seed in few]
         runs += [PlannedRun(Variant(model, choice=choice), seeds[0]) for choice in CHOICES[model]]
     return list(dict.fromkeys(runs))
-
-
-def parse_seeds(typed: str) -> list[int]:
-    """The seeds of reproduce.seeds: how many, or a list such as [0,3,7].
-
-    Raises:
-        ValueError: neither of them, or a seed that is listed twice.
-    """
-    listed = typed.strip("[]").split(",")
-    if not all(number.strip().isdecimal() for number in listed) or typed == "0":
-        raise ValueError(f"reproduce.seeds={typed}: must be how many seeds, at least 1, or a list such as [0,3,7]")
-    numbers = [int(number) for number in listed]
-    if len(numbers) == 1 and not typed.startswith("["):
-        return list(range(numbers[0]))
-    if repeated := sorted({number for number in numbers if numbers.count(number) > 1}):
-        raise ValueError(f"reproduce.seeds={typed}: {repeated[0]} is listed twice; each seed is one run")
-    return numbers
-
-
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Rejects overrides of what the study fixes.
-
-    Raises:
-        ValueError: naming the first one.
-    """
-    for override in overrides:
-        if override.partition("=")[0] not in ALLOWED_OVERRIDES:
-            allowed = ", ".join(["reproduce.KEY (--help lists them)", *ALLOWED_OVERRIDES])
-            raise ValueError(f"{override}: the study fixes this; allowed are {allowed}")

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fmnist_lightning.execution.manifest import read_measurements
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.study.manifest import read_measurements
 from fmnist_lightning.study.plan import PlannedRun, Variant
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
@@ -68,8 +68,9 @@ def read_records(runs: Mapping[PlannedRun, Run]) -> Records:
         if round((predicted == labels).double().mean().item(), 6) != summary["test"]["accuracy"]:
             raise ValueError(f"{run.predictions_csv}: does not match the scores in {run.summary_json}")
         summary["max_epochs"] = run.read_config().trainer.max_epochs
+        measurements = read_measurements(run)
         records.setdefault(variant, {})[seed] = Record(
-            summary, run.read_metrics(), **read_measurements(run), labels=labels, predicted=predicted
+            summary, run.read_metrics(), measurements["measured"], measurements["seconds"], labels, predicted
         )
         first = next(
             record for other, seeds in records.items() if other.model == variant.model for record in seeds.values()

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_lightning.evaluation.statistics import describe, prediction_interval
 from fmnist_lightning.study.claims import judge
 from fmnist_lightning.study.curves import epochs_to, fluctuation
 from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant
 from fmnist_lightning.study.records import Record, Records
 from fmnist_lightning.study.reported import DIGITS, MEASURES, MODELS, REPORTED
-from fmnist_lightning.study.statistics import describe, prediction_interval
 
 Result = dict[str, Any]
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from statistics import mean
 
+from fmnist_lightning.evaluation.statistics import rank_correlation
 from fmnist_lightning.study.curves import FIRST_STABLE_EPOCH, epochs_to, fluctuation, largest_rise
 from fmnist_lightning.study.evidence import Evidence, mean_evidence, no_evidence
 from fmnist_lightning.study.plan import Variant
 from fmnist_lightning.study.records import Record, Records
-from fmnist_lightning.study.statistics import rank_correlation
 
 LARGE_RISE = 0.1  # share of the validation loss's whole decrease
 CLOSE_CORRELATION = 0.8  # rank correlation above which two losses decrease together

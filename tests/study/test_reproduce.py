@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_lightning.execution.manifest import verify_manifest
+from fmnist_lightning.execution.worker import train_and_measure
 from fmnist_lightning.reproduce import read_arguments
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.study.execute import train_and_measure
-from fmnist_lightning.study.manifest import verify_manifest
+from fmnist_lightning.study.losses import measure_losses
 from fmnist_lightning.study.plan import plan
 
 pytestmark = pytest.mark.slow
@@ -123,7 +124,7 @@ def test_results_do_not_depend_on_jobs_and_completed_runs_are_kept(made, start):
     process = start("reproduce.jobs=1")
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert f"{NUM_RUNS - 1} of them already completed; 1 at a time" in output
+    assert f"{NUM_RUNS - 1} of them already completed; 1 at a time, 1 thread each" in output
     assert {name: (again / name).read_text() for name in numbers} == numbers
     assert {path: path.stat().st_mtime_ns for path in others} == others
 
@@ -159,7 +160,7 @@ def test_two_reproductions_do_not_share_a_directory(start):
     _, errors = second.communicate(timeout=60)
     first.kill()
     first.communicate()
-    assert "reproduce.folder=shared: locked by another reproduction" in errors
+    assert "reproduce.folder=shared: locked by another process" in errors
     assert second.returncode == 1
 
 
@@ -179,7 +180,7 @@ def test_full_disk_is_a_one_line_error_and_completed_runs_are_kept(made, start):
 
 def test_diverged_run_is_failed_and_not_interrupted(tiny_overrides, tmp_path):
     with pytest.raises(ValueError, match=r"optimizer\.lr=1e\+12: the .*loss is"):
-        train_and_measure([*tiny_overrides, "model=ann", "optimizer.lr=1e12"], tmp_path / "run")
+        train_and_measure([*tiny_overrides, "model=ann", "optimizer.lr=1e12"], tmp_path / "run", measure_losses)
     assert not Run(tmp_path / "run").manifest.exists()
 
 
@@ -194,8 +195,8 @@ def test_diverged_run_is_failed_and_not_interrupted(tiny_overrides, tmp_path):
         ("reproduce.size=medium", "must be one of full, quick"),
         ("reproduce.jobs=0", "must be an integer from 1 to"),
         ("reproduce.seed=3", "did you mean reproduce.seeds=3"),
-        ("model.dropout=0.5", "model.dropout=0.5: the study fixes this; allowed are"),
-        ("data.num_trian=5", "the study fixes this"),
+        ("model.dropout=0.5", "model.dropout=0.5: the plan of the runs fixes this; allowed are"),
+        ("data.num_trian=5", "the plan of the runs fixes this"),
         ("data=fashion", "allowed are auto, fashion_mnist, synthetic"),
     ],
 )

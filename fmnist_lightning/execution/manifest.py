@@ -1,4 +1,4 @@
-"""A completed run of the reproduction: what was measured of it, and a manifest that detects later changes."""
+"""A completed run of a plan: what was measured of it, and a manifest that detects later changes."""
 
 import json
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from fmnist_lightning.runs.run import Run
 
 
 def write_measurements(run: Run, measurements: Mapping[str, Any]) -> None:
-    """Writes reproduction.json: what the reproduction measures in addition to the summary."""
+    """Writes measurements.json: what is measured in addition to the summary."""
     atomic_write(_measurements_path(run), json.dumps(measurements, indent=2, allow_nan=False) + "\n")
 
 
 def read_measurements(run: Run) -> dict[str, Any]:
-    """Reads reproduction.json."""
+    """Reads measurements.json."""
     measurements: dict[str, Any] = json.loads(_measurements_path(run).read_text(encoding="utf-8"))
     return measurements
 
 
 def _measurements_path(run: Run) -> Path:
-    return run.folder / "reproduction.json"
+    return run.folder / "measurements.json"
 
 
 def write_manifest(run: Run) -> None:

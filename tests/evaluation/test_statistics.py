@@ -2,7 +2,7 @@
 
 import pytest
 
-from fmnist_lightning.study import statistics
+from fmnist_lightning.evaluation import statistics
 
 
 def test_mean_has_students_interval():

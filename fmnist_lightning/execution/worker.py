@@ -1,0 +1,63 @@
+"""What a process of its own does: trains one run after the other, and marks each as completed."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from fmnist_lightning.config.compose import compose_config, without_hydra
+from fmnist_lightning.execution.manifest import verify_manifest, write_manifest, write_measurements
+from fmnist_lightning.runs.run import Run
+
+Measure = Callable[[Run, DictConfig], Any]  # what is measured of a completed run in addition to its summary
+
+
+def is_completed(run: Run) -> bool:
+    """Whether the run was completed.
+
+    Raises:
+        ValueError: it was, and its files were changed since.
+    """
+    if not run.manifest.exists():
+        return False
+    verify_manifest(run)
+    return True
+
+
+def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> None:
+    """One run, in a process of its own; a manifest marks it as completed.
+
+    Raises:
+        ValueError: the run failed.
+    """
+    from fmnist_lightning.training.run import train
+
+    started = time.monotonic()
+    run, cfg = Run(folder), without_hydra(compose_config(overrides))
+    summary = train(cfg, folder, overrides)
+    if summary["status"] == "failed":
+        what = summary["error"].partition(";")[0]  # the rest suggests changes that the plan does not allow
+        raise ValueError(f"{what}; trainer.precision=32-true is more exact, if it was not that already")
+    if summary["status"] != "completed":
+        raise KeyboardInterrupt
+    measured = measure(run, cfg)
+    write_measurements(run, {"measured": measured, "seconds": round(time.monotonic() - started, 2)})
+    write_manifest(run)
+
+
+def start_worker(threads: int) -> None:
+    """Sets the number of threads of this process, which ends with its parent: no run is trained twice at once."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def exit_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=exit_with_parent, daemon=True).start()

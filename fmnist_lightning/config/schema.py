@@ -126,6 +126,7 @@ SCHEMA: dict[str, Constraint] = {
     "callbacks.best_checkpoint.filename": one_of("best"),  # a name that programs rely on
     "callbacks.best_checkpoint.mode": _MODE,
     "callbacks.checkpoint.every_n_train_steps": _optional(integer(1)),
+    "callbacks.ema.decay": _FRACTION,
     "callbacks.early_stopping.monitor": _MONITORED,
     "callbacks.early_stopping.mode": _MODE,
     "callbacks.early_stopping.patience": integer(1),

@@ -45,6 +45,7 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
         "batch size": _batch_size(data["batch_size"], trainer),
         **({"gradient clipping": _text(clip)} if clip is not None else {}),
         "epochs": f"at most {trainer['max_epochs']}",
+        **_weight_averaging(plain["callbacks"].get("ema")),
         "early stopping": _early_stopping(plain["callbacks"].get("early_stopping")),
         "augmentation": _augmentation(data),
     }
@@ -89,6 +90,10 @@ def _early_stopping(config: Mapping[str, Any] | None) -> str:
     if not config:
         return "none"
     return f"patience {config['patience']} epochs, monitors {config['monitor']}"
+
+
+def _weight_averaging(config: Mapping[str, Any] | None) -> dict[str, str]:
+    return {"weight averaging": f"exponential, decay {config['decay']}"} if config else {}
 
 
 def format_seconds(seconds: float) -> str:

@@ -40,7 +40,7 @@ BAD = {
     "extras.print_config=false": ["--cfg job"],
     "hparams_search=mnist_optuna": ["use -m with comma lists"],
     "data=mnist": ["allowed are auto, fashion_mnist, synthetic", "use data=fashion_mnist"],
-    "callbacks=many": ["allowed are default"],
+    "callbacks=many": ["allowed are default, ema"],
     "logger=many_loggers": ["allowed are csv, mlflow, none, tensorboard, wandb", "logger=[tensorboard,csv]"],
     "logger=[tensorboard,cvs]": ["logger=cvs: allowed are csv", "did you mean logger=csv?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],

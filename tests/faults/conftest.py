@@ -82,10 +82,10 @@ def serve() -> Iterator[Server]:
 def overrides(data_root: Path, model: str) -> list[str]:
     """A short run with dropout and augmentation, a kill in which is seldom at the same place twice."""
     # such a scheduler has Lightning make the loader before a checkpoint is read
-    cnn = ["model.filters=[4,8]", "model.head=[8]", "scheduler=one_cycle"]
+    cnn = ["model.filters=[4,8]", "model.head=[8]", "scheduler=one_cycle", "callbacks=ema", "callbacks.ema.decay=0.9"]
     small = ["model.hidden=[16]"] if model == "ann" else cnn
     data = ["data=synthetic", "data.num_train=400", "data.num_test=100", "data.batch_size=32", f"data.root={data_root}"]
-    more = ["trainer.max_epochs=4", "data.augment=true", "callbacks.checkpoint.every_n_train_steps=5"]
+    more = ["trainer.max_epochs=4", "data.augment=[flip,crop,erase]", "callbacks.checkpoint.every_n_train_steps=5"]
     return [f"model={model}", *small, *data, *more, "trainer.accelerator=cpu", "hydra.run.dir=run"]
 
 
@@ -135,6 +135,8 @@ def assert_same_result(run: Run, expected: Run) -> None:
         one, other = (torch.load(r.checkpoints / name, weights_only=True) for r in (run, expected))
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "loops"):
             assert_equal(one[key], other[key])
+        for key in ("current_model_state", "averaging_state"):  # with callbacks=ema
+            assert_equal(one.get(key), other.get(key))
         for key in ("generators", "epoch_totals"):
             assert_equal(one["processes"][0][key], other["processes"][0][key])
     assert scalars(run.folder) == scalars(expected.folder)

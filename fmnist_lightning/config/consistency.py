@@ -38,6 +38,12 @@ def validate_config(cfg: DictConfig, known: Set[str] | None = None) -> None:
         raise ValueError(violation)
     if cfg.data.batch_size == 1 and "model.batch_norm" in keys and cfg.model.batch_norm:
         raise ValueError("data.batch_size=1: batch normalization needs 2 images or more; add model.batch_norm=false")
+    without_labels = "callbacks.distillation.label_weight" in keys and cfg.callbacks.distillation.label_weight == 0
+    if without_labels and "model.label_smoothing" in keys and cfg.model.label_smoothing:
+        raise ValueError(
+            f"model.label_smoothing={cfg.model.label_smoothing}: has no effect, as the labels have no weight; raise "
+            "callbacks.distillation.label_weight or add model.label_smoothing=0.0"
+        )
     if "optimizer.nesterov" in keys and cfg.optimizer.nesterov and cfg.optimizer.momentum == 0:
         raise ValueError("optimizer.momentum=0: Nesterov's method needs one above 0; add optimizer.nesterov=false")
     clips = cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision not in ("auto", "32-true")

@@ -127,6 +127,12 @@ SCHEMA: dict[str, Constraint] = {
     "callbacks.best_checkpoint.mode": _MODE,
     "callbacks.checkpoint.every_n_train_steps": _optional(integer(1)),
     "callbacks.ema.decay": _FRACTION,
+    "callbacks.distillation.teachers": Constraint(
+        "a list of run directories or patterns, such as [outputs/A,outputs/B]",
+        lambda v: is_list(v) and v and all(isinstance(path, str) and path for path in v),
+    ),
+    "callbacks.distillation.temperature": _ABOVE_0,
+    "callbacks.distillation.label_weight": _BELOW_1,
     "callbacks.early_stopping.monitor": _MONITORED,
     "callbacks.early_stopping.mode": _MODE,
     "callbacks.early_stopping.patience": integer(1),

@@ -46,6 +46,7 @@ def describe_hyperparameters(config: DictConfig) -> dict[str, str]:
         **({"gradient clipping": _text(clip)} if clip is not None else {}),
         "epochs": f"at most {trainer['max_epochs']}",
         **_weight_averaging(plain["callbacks"].get("ema")),
+        **_distillation(plain["callbacks"].get("distillation")),
         "early stopping": _early_stopping(plain["callbacks"].get("early_stopping")),
         "augmentation": _augmentation(data),
     }
@@ -94,6 +95,13 @@ def _early_stopping(config: Mapping[str, Any] | None) -> str:
 
 def _weight_averaging(config: Mapping[str, Any] | None) -> dict[str, str]:
     return {"weight averaging": f"exponential, decay {config['decay']}"} if config else {}
+
+
+def _distillation(config: Mapping[str, Any] | None) -> dict[str, str]:
+    if not config:
+        return {}
+    values = f"temperature {config['temperature']}, label weight {config['label_weight']}"
+    return {"distillation": f"teachers {', '.join(config['teachers'])}; {values}"}
 
 
 def format_seconds(seconds: float) -> str:

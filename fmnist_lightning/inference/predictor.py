@@ -80,14 +80,18 @@ class Predictor:
         with self.lock:
             return self._logits(images, after_batch)
 
+    def autocast(self) -> torch.autocast:
+        """The context in which the model computes in this precision."""
+        # as Lightning does: no float16 on a CPU
+        half = torch.float16 if self.precision == "16-mixed" and self.device.type != "cpu" else torch.bfloat16
+        return torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed"))
+
     @torch.inference_mode()
     def _logits(self, images: Tensor, after_batch: Callable[[], None] | None) -> Tensor:
         if images.dtype != torch.uint8 or images.shape[1:] != (28, 28):
             raise ValueError(f"images: {tuple(images.shape)} {images.dtype}; must be (N, 28, 28) uint8")
-        # as Lightning does: no float16 on a CPU
-        half = torch.float16 if self.precision == "16-mixed" and self.device.type != "cpu" else torch.bfloat16
         batches = []
-        with torch.autocast(self.device.type, half, enabled=self.precision.endswith("-mixed")):
+        with self.autocast():
             for batch in images.split(BATCH_SIZE):
                 batches.append(self.model(batch.to(self.device)).float().cpu())
                 if after_batch is not None:

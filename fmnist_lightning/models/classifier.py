@@ -47,6 +47,8 @@ class Classifier(pl.LightningModule):
         self.network = network
         self.optimizer, self.scheduler = optimizer, scheduler
         self.label_smoothing = label_smoothing
+        # replaces the training loss, from (images, logits, labels); set by a callback, such as Distillation
+        self.training_loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
         self.train_loss, self.train_accuracy = _mean(), _mean()
         self.val_loss, self.val_accuracy = _mean(), _mean()
         self.test_loss, self.test_accuracy = _mean(), _mean()
@@ -71,9 +73,16 @@ class Classifier(pl.LightningModule):
     def _step(self, batch: Batch, stage: str) -> Tensor:
         images, labels = batch
         logits = self(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing if stage == "train" else 0.0)
+        if stage == "train":
+            loss = self.training_loss(images, logits, labels) if self.training_loss else self.smoothed(logits, labels)
+        else:
+            loss = F.cross_entropy(logits, labels)
         self.totals[stage].add(loss, logits, labels)
         return loss
+
+    def smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy with label smoothing."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def stage_metrics(self, stage: str) -> dict[str, MeanMetric]:
         """The epoch's metrics `loss` and `accuracy`; also for callbacks, whose hooks Lightning calls before these."""
@@ -95,7 +104,7 @@ class Classifier(pl.LightningModule):
         self._start_epoch("train")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch, with label smoothing."""
+        """Mean loss of the batch: cross-entropy with label smoothing, or that of `training_loss`."""
         return self._step(batch, "train")
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:

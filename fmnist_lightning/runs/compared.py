@@ -1,7 +1,5 @@
 """Which runs are compared: paths and patterns in, runs with scores out, all validated. Imports no torch until asked."""
 
-import glob
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lightning.config.arguments import split_list
 from fmnist_lightning.config.constraints import to_override
+from fmnist_lightning.runs.patterns import find_folders
 from fmnist_lightning.runs.ranking import rank_of
 from fmnist_lightning.runs.run import SUMMARY, Run
 from fmnist_lightning.runs.scored import read_scored_summary
@@ -78,7 +77,7 @@ def read_runs(typed: str, config_dirs: Sequence[Path] = ()) -> tuple[list[Scored
     Raises:
         ValueError: nothing matches, a run is listed twice or has no scores, or there are fewer than two or too many.
     """
-    found = _find(typed)
+    found = find_folders(split_list(typed), "runs")
     if len(found) > len(ascii_uppercase):
         raise ValueError(f"runs={typed}: {len(found)} runs; at most {len(ascii_uppercase)} can be compared")
     runs: list[ScoredRun] = []
@@ -93,41 +92,6 @@ def read_runs(typed: str, config_dirs: Sequence[Path] = ()) -> tuple[list[Scored
     if len(runs) < 2:
         raise ValueError("; ".join([f"runs={typed}: at least two runs with scores are needed", *warnings]))
     return runs, warnings
-
-
-def _find(typed: str) -> dict[Path, bool]:
-    """The run directories in order, and whether each was typed itself, not as a pattern or a directory of several."""
-    found: dict[Path, bool] = {}
-    resolved: set[Path] = set()
-    for word in split_list(typed):
-        path = Path(word).expanduser()
-        is_pattern = glob.has_magic(word) and not path.exists()
-        matches = _glob(str(path)) if is_pattern else [path]
-        matched = [folder for match in matches for folder in _folders_in(match)]
-        if not matched:
-            what = "matches no run directory" if is_pattern else "no run directory, and contains none"
-            raise ValueError(f"runs={word}: {what}; the last line of a run names its directory")
-        for folder in matched:
-            if folder.resolve() in resolved:
-                raise ValueError(f"runs={typed}: {folder} is listed twice")
-            resolved.add(folder.resolve())
-            found[folder] = folder == path
-    return found
-
-
-def _glob(pattern: str) -> list[Path]:
-    return sorted(map(Path, glob.glob(pattern)), key=_natural)  # noqa: PTH207 - Path.glob takes no absolute pattern
-
-
-def _folders_in(path: Path) -> list[Path]:
-    if (path / SUMMARY).exists():
-        return [path]
-    return sorted((summary.parent for summary in path.rglob(SUMMARY)), key=_natural)
-
-
-def _natural(path: Path) -> list[int | str]:
-    """Job 10 of a sweep comes after job 9."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
 
 
 def _read(name: str, folder: Path, config_dirs: Sequence[Path]) -> ScoredRun:

@@ -123,7 +123,7 @@ def _unknown_target_or_key(
 
 def _is_foreign_path(key: str, value: Any, run_dir: Path) -> bool:
     """Whether a callback or logger would write to or read from outside the run's directory, or send to a URL."""
-    if not key.startswith(("callbacks.", "logger.")) or key in SCHEMA:
+    if not key.startswith(("callbacks.", "logger.")) or key.removesuffix(".[]") in SCHEMA:
         return False
     if not isinstance(value, str) or _METRIC.fullmatch(value):
         return False

@@ -20,6 +20,7 @@ from fmnist_lightning.runs.files import relative_path
 from fmnist_lightning.runs.provenance import provenance, timestamp
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.build import build_model, build_trainer, choose_precision
+from fmnist_lightning.training.distillation import find_distillation
 from fmnist_lightning.training.hardware import tune_malloc
 from fmnist_lightning.training.last_checkpoint import epoch_rows, find_resumable_checkpoint
 from fmnist_lightning.training.stages import ShowStage
@@ -75,6 +76,8 @@ def prepare(
     # a resumed run keeps its precision, even where another one is faster on this machine
     precision = previous.get("precision") or choose_precision(cfg, model)
     trainer = build_trainer(cfg, run, precision, previous.get("logger_runs"), callbacks)
+    if distillation := find_distillation(trainer):
+        distillation.check_resume(previous.get("teachers"))
     if trainer.global_rank > 0:  # else each process would drop the same units
         torch.manual_seed(cfg.seed + trainer.global_rank)
     return PreparedRun(datamodule, model, trainer, checkpoint, completed_epochs)
@@ -125,6 +128,8 @@ def summary_entries(
         # still the stored config's, should the run end between writing its summary and its config
         part["previous_config_sha256"] = previous.get("config_sha256")
         summary["resumed"] = [*previous.get("resumed", []), part]
+    if distillation := find_distillation(trainer):
+        summary["teachers"] = distillation.teachers()
     per_step = cfg.data.batch_size * trainer.world_size
     num_batches = {stage: -(-summary["split"][stage] // per_step) for stage in ("train", "val")}
     return summary | {"partial": partial_overrides(cfg.trainer, num_batches)}

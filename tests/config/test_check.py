@@ -40,7 +40,7 @@ BAD = {
     "extras.print_config=false": ["--cfg job"],
     "hparams_search=mnist_optuna": ["use -m with comma lists"],
     "data=mnist": ["allowed are auto, fashion_mnist, synthetic", "use data=fashion_mnist"],
-    "callbacks=many": ["allowed are default, ema"],
+    "callbacks=many": ["allowed are default, distillation, ema"],
     "logger=many_loggers": ["allowed are csv, mlflow, none, tensorboard, wandb", "logger=[tensorboard,csv]"],
     "logger=[tensorboard,cvs]": ["logger=cvs: allowed are csv", "did you mean logger=csv?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
@@ -190,6 +190,10 @@ def test_every_device_of_a_sweep_is_validated(monkeypatch):
     ("typed", "words"),
     [
         (["optimizer=sgd", "optimizer.momentum=0"], "add optimizer.nesterov=false"),
+        (
+            ["callbacks=distillation", "callbacks.distillation.teachers=[A]", "model.label_smoothing=0.1"],
+            "add model.label_smoothing=0.0",
+        ),
         (["data.batch_size=1"], "add model.batch_norm=false"),
         (["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0"], "add optimizer.fused=false"),
     ],

@@ -34,8 +34,15 @@ OPTIONS = [
     for option in sorted(group.glob("*.yaml"))
 ]
 SMALL = ["model.head=[8]", "model.filters=[4,8]"]
-# tested elsewhere: a real GPU, several processes, the real dataset, loggers whose libraries warn (test_loggers.py)
-ELSEWHERE = {"trainer=gpu", "trainer=ddp", "data=fashion_mnist", "logger=mlflow", "logger=wandb"}
+# tested elsewhere: a real GPU, several processes, the real dataset, loggers whose libraries warn, runs as teachers
+ELSEWHERE = {
+    "callbacks=distillation",
+    "trainer=gpu",
+    "trainer=ddp",
+    "data=fashion_mnist",
+    "logger=mlflow",
+    "logger=wandb",
+}
 REAL = {
     "experiment=paper_ann": ["model.hidden=[16]"],
     "experiment=paper_cnn": SMALL,

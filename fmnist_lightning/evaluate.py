@@ -5,6 +5,7 @@ python -m fmnist_lightning.evaluate run=DIR [KEY=VALUE]
 run=DIR              the run's directory, which it printed as its last line
 data.root=DIR        the directory of the dataset; the run's unless given
 accelerator=NAME     auto (the best available), cpu or gpu
+tta=BOOL             true also scores probabilities averaged over each image and its mirror image
 --config-dir=DIR     as typed when the run was trained with your own code
 
 Writes nothing. Exits with 1 if the scores differ from the run's summary.
@@ -16,6 +17,7 @@ from typing import Any
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
+from fmnist_lightning.config.constraints import one_of
 from fmnist_lightning.config.devices import check_device
 from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.runs.run import Run
@@ -38,6 +40,7 @@ class Arguments:
     run: str = argument("run=DIR", missing="the directory that a run prints as its last line")
     data_root: str | None = argument("data.root=DIR", None)
     accelerator: str = argument("accelerator=NAME", "auto", SCHEMA["trainer.accelerator"])
+    tta: bool = argument("tta=BOOL", False, one_of(True, False))
     config_dir: str | None = argument("--config-dir=DIR", None)
 
 
@@ -57,11 +60,13 @@ def evaluate(argv: list[str]) -> int:
         from fmnist_lightning.evaluation.terminal import print_scores
         from fmnist_lightning.training.scoring import score_run
 
-        scores = score_run(run, cfg, arguments.data_root, arguments.accelerator, show_stage)
+        scores = score_run(run, cfg, arguments.data_root, arguments.accelerator, arguments.tta, show_stage)
     finally:
         clear_stage()
     print_scores(scores["test"], FashionMNISTData.class_names)
     agrees = _compare(scores, summary)
+    for stage, means in scores.get("flip_averaging", {}).items():
+        print(f"{stage} accuracy with flip averaging {means['accuracy']:.4f}, loss {means['loss']:.4f}")
     print(f"run: {run.folder}")
     return 0 if agrees else 1
 

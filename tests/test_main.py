@@ -98,9 +98,10 @@ def test_run_directory_has_the_files_of_the_contract(command, tiny_overrides):
 
     # evaluation again agrees, and touches nothing
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    again = command(f"run={run.folder}", module="fmnist_lightning.evaluate")
+    again = command(f"run={run.folder}", "tta=true", module="fmnist_lightning.evaluate")
     assert again.returncode == 0, again.stderr
     assert "agrees with its summary" in again.stdout
+    assert re.search(r"^test accuracy with flip averaging 0\.\d{4}, loss \d\.\d{4}$", again.stdout, re.MULTILINE)
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")} == before
     summary["test"]["accuracy"] += 0.01
     run.write_summary(summary)

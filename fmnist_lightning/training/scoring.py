@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def score_best(
 
 
 def score_run(
-    run: Run, cfg: DictConfig, data_root: str | None, accelerator: str, show_stage: Callable[[str], None]
+    run: Run, cfg: DictConfig, data_root: str | None, accelerator: str, tta: bool, show_stage: Callable[[str], None]
 ) -> dict[str, Any]:
     """Scores a completed run again, on its own images.
 
@@ -56,6 +57,7 @@ def score_run(
         cfg: its configuration.
         data_root: the directory of the dataset; None is the run's.
         accelerator: as trainer.accelerator.
+        tta: whether the scores have an entry `flip_averaging`, by `score_with_flips`.
         show_stage: is told what is being done.
 
     Raises:
@@ -65,8 +67,8 @@ def score_run(
     predictor = load_best(run, cfg, choose_device(accelerator), run.read_summary()["precision"])
     data = load_data(run, cfg, data_root)
     show_stage("testing the best checkpoint")
-    scores, _ = score_splits(predictor, data)
-    return scores
+    scores, logits = score_splits(predictor, data)
+    return scores | ({"flip_averaging": score_with_flips(predictor, data, logits)} if tta else {})
 
 
 def score_splits(
@@ -87,6 +89,24 @@ def score_splits(
         "val": loss_and_accuracy(logits["val"], data.labels["val"]),
         "test": score(logits["test"], data.labels["test"], data.class_names),
     }, logits
+
+
+def score_with_flips(predictor: Predictor, data: FashionMNISTData, logits: dict[str, Tensor]) -> dict[str, Any]:
+    """Loss and accuracy, in val and test, of probabilities averaged over each image and its mirror image.
+
+    Args:
+        predictor: the model.
+        data: the images.
+        logits: of the images as they are, by `score_splits`.
+    """
+    from fmnist_lightning.evaluation.scores import loss_and_accuracy
+
+    scores = {}
+    for stage, plain in logits.items():
+        flipped = predictor.logits(data.images[stage].flip(-1))
+        mean = torch.stack([plain, flipped]).softmax(dim=2).mean(dim=0)
+        scores[stage] = loss_and_accuracy(mean.log(), data.labels[stage])
+    return scores
 
 
 def _calibrate(predictor: Predictor, data: FashionMNISTData, logits: Tensor) -> dict[str, float]:

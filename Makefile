@@ -14,7 +14,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all faults lint audit format reproduce benchmark tensorboard screenshots lock clean
+.PHONY: help setup train test test-all faults lint audit format reproduce recipes benchmark tensorboard screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ format: .venv/complete ## format, and fix what ruff can fix
 
 reproduce: .venv/complete ## reproduce the paper, in 70 minutes on 2 cores; ARGS="reproduce.size=quick" takes 3 minutes
 	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
+
+recipes: .venv/complete ## train the recipes of the leaderboard, in hours; ARGS="recipes.size=quick" takes minutes
+	$(BIN)/python -m fmnist_lightning.recipes $(ARGS)
 
 benchmark: .venv/complete ## benchmark this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick
 	$(BIN)/python -m fmnist_lightning.benchmark model=ann data=auto $(ARGS)

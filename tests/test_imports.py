@@ -21,6 +21,7 @@ ALLOWED = {
     "training": BELOW_TRAINING,
     "execution": {*BELOW_TRAINING, "training"},
     "study": {*BELOW_TRAINING, "training", "execution"},
+    "leaderboard": {*BELOW_TRAINING, "training", "execution"},
     "benchmarking": {*BELOW_TRAINING, "training"},
 }
 EXCEPTIONS = {("data", "fmnist_lightning.runs.files")}  # atomic writes

@@ -1,0 +1,1 @@
+"""The leaderboard: named recipes, trained with fresh seeds, their accuracy and seconds."""

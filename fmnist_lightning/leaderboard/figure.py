@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from fmnist_lightning.evaluation.figures import GROUND, TEXT, TRAIN, VAL, Plotter
+from fmnist_lightning.evaluation.figures import GROUND, NOTE, TEXT, TRAIN, VAL, Plotter
 from fmnist_lightning.leaderboard.labels import LabelPlacer
 from fmnist_lightning.leaderboard.plan import PAPER
 from fmnist_lightning.leaderboard.table import notes
@@ -22,7 +22,7 @@ Recipes = dict[str, Any]
 
 def draw(results: dict[str, Any]) -> bytes:
     """The figure of recipes.json, a PNG that is readable at a width of 800 pixels."""
-    plotter = Plotter(note="; ".join(notes(results)))
+    plotter = Plotter()
     recipes = results["recipes"]
     with plotter.defaults():
         figure = Figure(figsize=(7.3, 4.4), layout="constrained")
@@ -39,6 +39,7 @@ def draw(results: dict[str, Any]) -> bytes:
         place: dict[str, Any] = {"loc": "outside lower center", "ncols": 4, "columnspacing": 1.2, "handletextpad": 0.4}
         figure.legend(handles=list(_legend(recipes)), frameon=False, fontsize=9, **place)
         axes.grid(alpha=0.6)
+        figure.suptitle("; ".join(notes(results)), fontsize=9, color=NOTE)
         _draw_labels(axes, recipes)
         return plotter.to_png(figure)
 

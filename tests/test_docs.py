@@ -42,6 +42,7 @@ NOT_RUN = {
     r"(find .*\| )?python -m fmnist_lightning\.predict": "tests/test_predict.py runs it",
     r"python -m fmnist_lightning\.export": "tests/test_export.py runs it",
     r"python -m fmnist_lightning\.demo": "tests/test_demo.py runs it",
+    r".*callbacks=distillation": "needs trained teachers; tests/training/test_distillation.py runs it",
     r"make tensorboard|mlflow ui": "a server that does not end",
     r"python -m fmnist_lightning\.reproduce .*size=quick": "minutes; tests/study/test_reproduce.py runs it",
     r"python -m fmnist_lightning\.reproduce .*train=false": "needs a study; tests/study/test_reproduce.py runs it",

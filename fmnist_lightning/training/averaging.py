@@ -11,7 +11,7 @@ class EMA(WeightAveraging):
 
     Lightning's `WeightAveraging` validates the averaged model and writes it as a checkpoint's `state_dict`, the model
     that is trained as `current_model_state`. Lightning's `EMAWeightAveraging` starts with the full decay: after t steps
-    the first weights still count decay^t.
+    the first weights still count decay^t. It also updates tensor by tensor: 2 ms for the CNN instead of 0.2.
 
     Args:
         decay: how much of the average each step keeps; after t steps at most (1 + t) / (10 + t).

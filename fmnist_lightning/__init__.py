@@ -6,6 +6,8 @@ From Python: `load_run(directory)` returns the predictor of a run, `train(compos
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fmnist_lightning.config.openmp import set_openmp_variables
+
 if TYPE_CHECKING:
     from fmnist_lightning.config.from_python import compose
     from fmnist_lightning.inference import load_run, load_runs
@@ -25,5 +27,6 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     """Imports torch only once a function is used: the commands validate their arguments before."""
     if name in _MODULES:
+        set_openmp_variables()
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

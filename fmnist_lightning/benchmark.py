@@ -5,7 +5,10 @@ python -m fmnist_lightning.benchmark [KEY=VALUE] [OVERRIDES]
 repeats=5              of each variant, each in a process of its own, taking
                        turns, after a warm-up
 images=60000           training images per epoch
-variants=NAME,NAME     project, lightning_default, plain_loop, compiled
+load=0                 busy processes beside it: how training fares on a machine
+                       that is not idle
+variants=NAME,NAME     project, lightning_default, plain_loop, compiled,
+                       openmp_default: project without its settings of OpenMP
 output=FILE.json       outputs/benchmark-MODEL.json unless given
 OVERRIDES              of a run: model=ann, data.batch_size=512 (256 here unless
                        given), trainer.precision=32-true
@@ -19,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fmnist_lightning.benchmarking.load import busy_processes
 from fmnist_lightning.benchmarking.measure import choose_variants, compare_variants
 from fmnist_lightning.benchmarking.table import print_table
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
@@ -34,6 +38,7 @@ class Arguments:
 
     repeats: int = argument("repeats=N", 5, integer(1))
     images: int = argument("images=N", 60000, integer(100))
+    load: int = argument("load=N", 0, integer(0))
     output: str | None = argument("output=FILE.json", None)
     variants: str | None = argument("variants=NAME,NAME", None)
     overrides: list[str] = field(default_factory=list)
@@ -62,8 +67,9 @@ def benchmark(argv: Sequence[str]) -> dict[str, Any]:
     validate_command_line(overrides)
     if compose_config(overrides).trainer.precision == "16-mixed":
         raise ValueError("trainer.precision=16-mixed: steps are timed without scaled gradients; type another precision")
-    result = compare_variants(names, overrides, given.images, given.repeats)
-    result["settings"] = {"overrides": overrides, "repeats": given.repeats}
+    with busy_processes(given.load):
+        result = compare_variants(names, overrides, given.images, given.repeats)
+    result["settings"] = {"overrides": overrides, "repeats": given.repeats, "load": given.load}
     output = Path(given.output or f"outputs/benchmark-{result['machine']['model']}.json")
     output.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(output, json.dumps(result, indent=2) + "\n")

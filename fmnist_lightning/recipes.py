@@ -28,9 +28,10 @@ from rich.console import Console
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command, split_list
 from fmnist_lightning.config.constraints import one_of
+from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
-from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution, num_cores
+from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution
 from fmnist_lightning.execution.worker import is_completed
 from fmnist_lightning.leaderboard.plan import FIRST_SEED, NUM_SEEDS, RECIPES, plan
 from fmnist_lightning.runs.files import atomic_write

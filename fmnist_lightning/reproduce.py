@@ -28,10 +28,11 @@ from rich.console import Console
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.constraints import integer, one_of
+from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
-from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution, num_cores
+from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution
 from fmnist_lightning.study.plan import plan
 
 

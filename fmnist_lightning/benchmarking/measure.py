@@ -16,8 +16,10 @@ from rich.console import Console
 from fmnist_lightning.config.compose import compose_config
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.errors import format_error
+from fmnist_lightning.config.openmp import remove_openmp_variables
 
-NAMES = ("project", "lightning_default", "plain_loop", "compiled")
+NAMES = ("project", "lightning_default", "plain_loop", "compiled", "openmp_default")
+DEFAULT_OPENMP = ("lightning_default", "openmp_default")  # variants without config/openmp.py
 PARTS = ("input", "step", "epoch")
 STEPS = 20  # training steps in one timing of the step alone
 
@@ -29,7 +31,7 @@ def choose_variants(typed: str | None) -> list[str]:
         ValueError: an unknown or repeated name.
     """
     if typed is None:  # compiling pays off where it saves kernel launches
-        return list(NAMES if num_gpus() and platform.system() != "Darwin" else NAMES[:3])
+        return list(NAMES[:4] if num_gpus() and platform.system() != "Darwin" else NAMES[:3])
     names = typed.split(",")
     for name in names:
         if name not in NAMES or names.count(name) > 1:
@@ -47,7 +49,7 @@ def compare_variants(names: Sequence[str], overrides: list[str], images: int, re
         repeats: how often.
 
     Returns:
-        {machine, variants: {name: {precision, images, input, step, epoch (seconds of each repeat), peak_mb}}}.
+        {machine, variants: {name: {precision, openmp, images, input, step, epoch (seconds of each repeat), peak_mb}}}.
 
     Raises:
         ValueError: a variant cannot run, or its process was killed.
@@ -60,7 +62,7 @@ def compare_variants(names: Sequence[str], overrides: list[str], images: int, re
                 status.update(f"{name}: repeat {repeat} of {repeats}")
                 measured = in_new_process(name, overrides, images)
                 machine = machine or measured["machine"]
-                variant = variants.setdefault(name, {key: measured[key] for key in ("precision", "images")})
+                variant = variants.setdefault(name, {key: measured[key] for key in ("precision", "openmp", "images")})
                 for part in PARTS:
                     variant.setdefault(part, []).append(measured["seconds"][part])
                 variant["peak_mb"] = max(variant.get("peak_mb", 0), measured["peak_mb"])
@@ -95,7 +97,7 @@ def measure(name: str, overrides: list[str], images: int) -> dict[str, Any]:
         images: how many to train and validate on.
 
     Returns:
-        {seconds: by part, images: how many images a part takes, precision, peak_mb, machine}.
+        {seconds: by part, images: how many images a part takes, precision, openmp, peak_mb, machine}.
 
     Raises:
         ValueError: the variant cannot run.
@@ -115,6 +117,9 @@ def _no_output() -> Iterator[None]:
 
 
 def _measure(name: str, overrides: list[str], images: int, folder: Path) -> dict[str, Any]:
+    if name in DEFAULT_OPENMP:
+        remove_openmp_variables()  # before torch is imported
+
     import lightning.pytorch as pl
     import torch
     from hydra.utils import instantiate
@@ -139,7 +144,7 @@ def _measure(name: str, overrides: list[str], images: int, folder: Path) -> dict
     on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     precision = choose_precision(cfg, build_model(cfg))
-    classes = dict(zip(NAMES, (Project, LightningDefault, PlainLoop, Compiled), strict=True))
+    classes = dict(zip(NAMES, (Project, LightningDefault, PlainLoop, Compiled, Project), strict=True))
     variant = classes[name](cfg, data, precision, device, folder)
 
     def read_input() -> None:
@@ -161,11 +166,13 @@ def _measure(name: str, overrides: list[str], images: int, folder: Path) -> dict
         "model": type(variant.model).__name__.lower(),
         "data": data.dataset_info["data"],
         "images": [num_train, num_val],
+        **provenance(device, precision),
     }
     return {
         "seconds": seconds,
         "images": {"input": num_train, "step": STEPS * min(data.batch_size, num_train), "epoch": num_train + num_val},
         "precision": variant.precision,
+        "openmp": machine.pop("openmp"),
         "peak_mb": round(peak_mb()),
-        "machine": machine | provenance(device, precision),
+        "machine": machine,
     }

@@ -20,6 +20,7 @@ from fmnist_lightning import __version__
 from fmnist_lightning.config.constraints import Constraint
 from fmnist_lightning.config.environment import command_environment
 from fmnist_lightning.config.errors import EXIT_SIGINT, format_error, full_traceback
+from fmnist_lightning.config.openmp import set_openmp_variables
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ def run_command(
         if {"-h", "--help"} & set(argv):
             print(usage(argv) if callable(usage) else (usage or "").strip())
             return
+        set_openmp_variables()
         result = command(argv)
     except KeyboardInterrupt:
         print(interrupted, flush=True)

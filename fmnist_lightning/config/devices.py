@@ -2,12 +2,14 @@
 
 import ctypes
 import functools
-import os
 import platform
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from fmnist_lightning.config.constraints import is_int, is_list
+from fmnist_lightning.config.cores import num_cores
 
 
 def check_device(accelerator: str, devices: Any = 1) -> None:
@@ -16,7 +18,7 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
     if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
         if is_list(devices):
             raise ValueError(f"trainer.devices={list(devices)}: a CPU has no device indices; set a number of processes")
-        most = max(2 * (os.cpu_count() or 1), 8)  # each process takes about 1 GB of memory
+        most = max(2 * num_cores(), 8)  # each process takes about 1 GB of memory
         if is_int(devices) and devices > most:
             raise ValueError(f"trainer.devices={devices}: must be at most {most} processes on the CPUs of this machine")
         return
@@ -34,7 +36,7 @@ def count_devices(accelerator: str, devices: Any) -> int:
     """The number of this machine's devices that trainer.accelerator and trainer.devices select."""
     if devices == "auto":
         return 1 if accelerator == "cpu" else max(num_gpus(), 1)
-    return len(devices) if is_list(devices) else int(devices)
+    return len(devices) if is_list(devices) or OmegaConf.is_list(devices) else int(devices)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from fmnist_lightning.config.compose import compose_config, without_hydra
+from fmnist_lightning.config.openmp import THREAD_VARIABLES
 from fmnist_lightning.execution.manifest import verify_manifest, write_manifest, write_measurements
 from fmnist_lightning.runs.run import Run
 
@@ -52,7 +53,7 @@ def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> N
 
 def start_worker(threads: int) -> None:
     """Sets the number of threads of this process, which ends with its parent: no run is trained twice at once."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # before torch is imported
     parent = multiprocessing.parent_process()
     assert parent is not None
 

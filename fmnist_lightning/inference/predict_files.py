@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.data.image_files import ImageSource, decode_input, read_image
 from fmnist_lightning.data.photos import prepare_photo
 from fmnist_lightning.inference.ensemble import Ensemble
@@ -58,7 +59,7 @@ def predict_files(
         ValueError: photos need a package that is not installed.
     """
     num_threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, num_cores() // 2))
+    torch.set_num_threads(max(1, min(num_threads, num_cores() // 2)))
     try:
         for images in prepared_batches(sources, num_cores(), save_inputs):
             inputs = np.stack([_EMPTY if prepared.image is None else prepared.image for prepared in images])
@@ -161,8 +162,3 @@ def _tasks(sources: Iterable[ImageSource]) -> Iterator[list[ImageSource]]:
 
 def _prepare_all(task: Sequence[ImageSource], save_inputs: Path | None, stop: Event) -> list[Prepared]:
     return [prepare(source, save_inputs) for source in task if not stop.is_set()]
-
-
-def num_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

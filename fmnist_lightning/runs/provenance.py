@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning import __version__
+from fmnist_lightning.config.openmp import openmp_variables
 
 if TYPE_CHECKING:  # a sweep is validated before torch is imported
     import torch
@@ -52,6 +53,7 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
     threads = f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else ""
     return {
         "device": device_name(device) + threads,
+        "openmp": {"threads": num, **openmp_variables()},
         "precision": precision,
         "versions": versions(),
         "code_sha256": code_sha256(),

@@ -17,8 +17,10 @@ from omegaconf import DictConfig
 
 from fmnist_lightning.config.config_files import add_to_path, user_config_dirs
 from fmnist_lightning.config.consistency import validate_config
+from fmnist_lightning.config.devices import count_devices
 from fmnist_lightning.config.environment import tolerate_streams
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted, format_error, full_traceback
+from fmnist_lightning.config.openmp import set_openmp_variables
 from fmnist_lightning.config.processes import is_rank_zero
 from fmnist_lightning.runs.files import relative_path
 from fmnist_lightning.runs.resume import config_to_resume
@@ -51,7 +53,9 @@ class Jobs:
         settings = HydraConfig.get()
         run, summary, message = Run(settings.runtime.output_dir), {}, ""
         try:
-            summary = _train(cfg, run, settings)
+            # all at the same time; joblib divides the cores itself
+            is_local = self.lines is not None and settings.runtime.choices["hydra/launcher"] == "submitit_local"
+            summary = _train(cfg, run, settings, self.lines.num_jobs if self.lines and is_local else 1)
         except KeyboardInterrupt:  # before the run handles signals
             self._exit(run, "interrupted", EXIT_SIGINT)
         except Interrupted as interruption:
@@ -102,13 +106,14 @@ class Jobs:
         print(text, file=sys.stderr if row["status"] == "failed" else sys.stdout, flush=True)
 
 
-def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
+def _train(cfg: DictConfig, run: Run, settings: Any, num_jobs: int) -> dict[str, Any]:
     """Trains the run of a job; its summary. Empty if it is already completed, and in processes other than rank zero.
 
     Args:
         cfg: of the job.
         run: in the job's output directory.
         settings: Hydra's node of the configuration.
+        num_jobs: that share the cores.
     """
     config_dirs = user_config_dirs(settings)
     add_to_path(config_dirs)  # here, as Lightning's and the launchers' processes need it too
@@ -131,6 +136,7 @@ def _train(cfg: DictConfig, run: Run, settings: Any) -> dict[str, Any]:
             cfg = config_to_resume(run, [], config_dirs)
         if cfg.resume == "auto" and not resume and is_rank_zero():
             print("resume=auto: no unfinished run of this configuration, starting a new one", flush=True)
+        set_openmp_variables(num_jobs * count_devices(cfg.trainer.accelerator, cfg.trainer.devices))
         try:
             stage_display(cfg)("loading PyTorch")
             from fmnist_lightning.training.run import train

@@ -21,7 +21,8 @@ from fmnist_lightning.models.layers import Dropout
 
 @pytest.mark.slow
 def test_benchmark_prints_a_table_and_writes_it(command, tiny_overrides, tmp_path):
-    answer = command("model=ann", *tiny_overrides, "repeats=1", "output=b.json", module="fmnist_lightning.benchmark")
+    arguments = ["model=ann", *tiny_overrides, "repeats=1", "output=b.json", "load=1"]
+    answer = command(*arguments, module="fmnist_lightning.benchmark", OMP_WAIT_POLICY="passive")
     assert answer.returncode == 0, answer.stderr
     result = json.loads((tmp_path / "b.json").read_text())
     assert list(result["variants"]) == ["project", "lightning_default", "plain_loop"]
@@ -33,7 +34,10 @@ def test_benchmark_prints_a_table_and_writes_it(command, tiny_overrides, tmp_pat
         assert variant["peak_mb"] > 100
     assert result["machine"]["model"] == "ann"
     assert "torch" in result["machine"]["versions"]
-    assert result["settings"]["repeats"] == 1
+    assert result["settings"]["repeats"] == result["settings"]["load"] == 1
+    assert "1 busy process beside it" in answer.stdout
+    policies = [variant["openmp"]["variables"]["OMP_WAIT_POLICY"] for variant in result["variants"].values()]
+    assert set(policies) == {"passive"}
     assert "project / variant" in answer.stdout
 
 
@@ -47,6 +51,7 @@ def test_variants_take_turns_in_processes_of_their_own(monkeypatch):
             "seconds": seconds,
             "images": {},
             "precision": "",
+            "openmp": {},
             "peak_mb": 100 * len(turns),
             "machine": {"turn": len(turns)},
         }

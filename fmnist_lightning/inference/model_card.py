@@ -78,13 +78,14 @@ def model_card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    augment = cfg.data.get("augment", False)
     training = OmegaConf.create({group: cfg[group] for group in TRAINING_GROUPS if cfg.get(group)})
     return environment.get_template("model_card.md.j2").render(
         summary=run.read_summary(),
         metadata=metadata,
         metadata_json=json.dumps(metadata, indent=2),
         training=OmegaConf.to_yaml(training, resolve=True).strip(),
-        augment=cfg.data.get("augment", False),
+        augment=", ".join(augment) if OmegaConf.is_list(augment) else augment,
         scores=scores,
         sizes={name: len(content) for name, content in files.items()},
         parities=parities,

@@ -56,6 +56,7 @@ BAD = {
     "resume=": ["null, auto, or the directory of a run"],
     "model=3": ["allowed are ann, cnn"],
     "model.filters=32": ["a list of 1 to 4 integers"],
+    "callbacks=distillation": ["callbacks.distillation.teachers=[]: must be a list of run directories or patterns"],
     # out of range
     "optimizer.lr=-1": ["optimizer.lr=-1", "above 0"],
     "optimizer.lr=0": ["optimizer.lr=0", "above 0"],

@@ -62,12 +62,14 @@ def test_validation_and_predictions_are_those_of_the_average(averaged, tiny):
     assert min(row["val/loss"] for row in run.read_metrics()) == best_row["val/loss"]
 
 
+@pytest.mark.slow
 def test_averaging_does_not_change_what_is_trained(averaged, composed, tmp_path):
     train(composed(*OVERRIDES), tmp_path)
     plain, trained = checkpoint(Run(tmp_path), "last")["state_dict"], checkpoint(averaged[0], "last")
     assert all(torch.equal(value, plain[name]) for name, value in trained["current_model_state"].items())
 
 
+@pytest.mark.slow  # tests/faults kills such runs
 def test_resumed_run_with_averaged_weights_is_bit_identical(averaged, composed, tmp_path):
     ema = ["callbacks=ema", "callbacks.ema.decay=0.6"]
     train(composed(*OVERRIDES, *ema, "trainer.max_epochs=2"), tmp_path)

@@ -37,6 +37,7 @@ SMALL = ["model.head=[8]", "model.filters=[4,8]"]
 # tested elsewhere: a real GPU, several processes, the real dataset, loggers whose libraries warn, runs as teachers
 ELSEWHERE = {
     "callbacks=distillation",
+    "experiment=distilled_ann",
     "trainer=gpu",
     "trainer=ddp",
     "data=fashion_mnist",
@@ -45,6 +46,7 @@ ELSEWHERE = {
 }
 REAL = {
     "experiment=paper_ann": ["model.hidden=[16]"],
+    "experiment=best_ann": ["model.hidden=[16]"],
     "experiment=paper_cnn": SMALL,
     "experiment=fast_cnn": [*SMALL, "trainer.max_epochs=2"],
 }

@@ -11,10 +11,11 @@ recipes.train=false    trains nothing: results of the runs completed so far
 OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
                        trainer.accelerator=cpu, trainer.precision=32-true
 
-One run at a time, in a process of its own, on all cores that this process may
-use (OMP_NUM_THREADS=N: in N threads). Each has an ordinary run directory. Writes recipes.json and
-recipes.png. If it is interrupted, the same command resumes: completed runs are
-kept, the interrupted one is trained again. Rules: docs/leaderboard.md
+One run at a time, in a process of its own, on all cores that it may use
+(OMP_NUM_THREADS=N: in N threads); each has an ordinary run directory. Writes
+recipes.json and recipes.png. If it is interrupted, the same command resumes:
+completed runs are kept, the interrupted one is trained again. The rules:
+docs/leaderboard.md
 """
 
 import json

@@ -98,6 +98,7 @@ def environment(runs: Mapping[PlannedRun, Run], summaries: Mapping[PlannedRun, R
                 raise ValueError(f"{runs[planned].folder}: {fact} differs from the other runs; remove it to repeat it")
     return {
         **{fact: first[fact] for fact in SAME},
+        "openmp": first["openmp"],
         "git_commits": sorted({each["git_commit"] or "not from a checkout" for each in summaries.values()}),
         "git_dirty": any(each["git_dirty"] for each in summaries.values()),
     }

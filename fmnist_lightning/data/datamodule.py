@@ -12,11 +12,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 from fmnist_lightning.config.schema import validate_values
 from fmnist_lightning.data import archives, synthetic
-from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader
+from fmnist_lightning.data.batches import Batch, BatchIndices, BatchLoader, InMemoryImages
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.dataset import Source, load_split
 from fmnist_lightning.data.photo_augmentation import augment_for_photos
@@ -124,9 +123,9 @@ class FashionMNISTData(pl.LightningDataModule):
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         # on a GPU all images (47 MB) and the order of an epoch are copied once: no step copies or waits
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        images = TensorDataset(self.images[stage].to(device), self.labels[stage].to(device))
+        images = InMemoryImages(self.images[stage].to(device), self.labels[stage].to(device))
         order = BatchIndices(len(images), self.batch_size, self.seed if shuffle else None, rank, world, device)
-        return BatchLoader(images, sampler=order, batch_size=None)  # type: ignore[arg-type] # a tuple of two
+        return BatchLoader(images, sampler=order, batch_size=None)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the two tensors, without Lightning's search through nested collections."""

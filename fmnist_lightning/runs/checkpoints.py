@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import nn
 
-from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact
+from fmnist_lightning.runs.files import atomic_write, checksum_path, is_intact, sha256
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -23,22 +23,22 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+        self._written: dict[Path, str] = {}  # SHA-256 of the files on disk that this process wrote
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes the checkpoint; at any time the old or the new one is on disk, with its checksum."""
+        """Writes the checkpoint; at any time the old or the new one is on disk, with its checksum.
+
+        The checksum file is written first, with the checksum of the file that is replaced as a comment.
+        """
         path = self._check_path(path)
         self.folder.mkdir(exist_ok=True)  # not its parents: a run directory that was removed is not created again
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        new = f"{hashlib.sha256(buffer.getbuffer()).hexdigest()}  {path.name}\n"
-        old = (
-            checksum_path(path).read_text(encoding="utf-8", errors="replace")
-            if path.exists() and checksum_path(path).exists()
-            else ""
-        )
-        atomic_write(checksum_path(path), old + new)  # valid for either file while one replaces the other
+        new = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        old = self._written.get(path) or (sha256(path) if is_intact(path) else "none")
+        atomic_write(checksum_path(path), f"{new}  {path.name}\n# replaces {old}\n")
         atomic_write(path, buffer.getvalue())
-        atomic_write(checksum_path(path), new)
+        self._written[path] = new
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -8,12 +8,13 @@ from pathlib import Path
 MAX_CHECKSUM_BYTES = 4096  # a checksum file has one or two lines
 
 
-def atomic_write(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes, flush: bool = True) -> None:
     """Writes a temporary file in the same directory, flushes it to disk, and renames it.
 
     Args:
         path: of the file; its directory must exist.
         content: text (as UTF-8) or bytes.
+        flush: whether a power failure right after the call must not lose the new content; flushing takes milliseconds.
 
     Raises:
         OSError: the disk is full or the directory is not writable; names the path, whose file is unchanged.
@@ -25,11 +26,13 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         partial = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         partial.chmod(0o644)  # mkstemp makes it readable for its owner only
         partial.replace(path)
-        _flush_directory(path.parent)
+        if flush:
+            _flush_directory(path.parent)
     except OSError as error:
         # users know the file, not its temporary name
         raise type(error)(error.errno, error.strerror, str(path)) from error
@@ -55,7 +58,10 @@ def _flush_directory(directory: Path) -> None:
 
 
 def checksum_path(path: Path) -> Path:
-    """The file next to `path` that holds its SHA-256, in the format of `sha256sum --check`."""
+    """The file next to `path` that holds its SHA-256, in the format of `sha256sum --check`.
+
+    A comment may hold the SHA-256 of the file before, which is on disk until the new one replaces it.
+    """
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -137,9 +137,9 @@ class Run:
         """One row per completed epoch, by column."""
         return tables.read_metrics(self.metrics_csv)
 
-    def write_metrics(self, rows: Sequence[dict[str, float]]) -> None:
-        """Replaces the rows of metrics.csv."""
-        tables.write_metrics(self.metrics_csv, rows)
+    def write_metrics(self, rows: Sequence[dict[str, float]], flush: bool = True) -> None:
+        """Replaces the rows of metrics.csv, by `tables.write_metrics`."""
+        tables.write_metrics(self.metrics_csv, rows, flush)
 
     def read_predictions(self) -> "tuple[Tensor, Tensor]":
         """Labels (N,) int64 and probabilities (N, 10) float32 of the test images."""

@@ -25,8 +25,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         raise ValueError(f"{path}: damaged, {error}") from error
 
 
-def write_metrics(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Replaces the rows; without rows the file is removed."""
+def write_metrics(path: Path, rows: Sequence[dict[str, float]], flush: bool = True) -> None:
+    """Replaces the rows; without rows the file is removed. `flush` as for `atomic_write`."""
     if not rows:
         path.unlink(missing_ok=True)
         return
@@ -34,7 +34,7 @@ def write_metrics(path: Path, rows: Sequence[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    atomic_write(path, text.getvalue())
+    atomic_write(path, text.getvalue(), flush)
 
 
 def write_predictions(path: Path, labels: "Tensor", probabilities: "Tensor") -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,7 +12,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.profilers import (
+    AdvancedProfiler,
+    PassThroughProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -105,7 +112,16 @@ def trainer_without_environment(**arguments: Any) -> pl.Trainer:
     return pl.Trainer(**defaults | arguments)
 
 
-def _profiler(name: str | None, run: Run) -> Profiler | None:
-    """Lightning's profiler of that name, which writes fit-profile.txt to the run directory."""
+class NoProfiler(PassThroughProfiler):
+    """Lightning's default without its generator around each of the 50 hooks of a training step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> Any:
+        return self._nothing
+
+
+def _profiler(name: str | None, run: Run) -> Profiler:
+    """Lightning's profiler of that name, which writes fit-profile.txt to the run directory; or none."""
     profilers = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-    return profilers[name](dirpath=run.folder, filename="profile") if name else None
+    return profilers[name](dirpath=run.folder, filename="profile") if name else NoProfiler()

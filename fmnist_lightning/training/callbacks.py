@@ -73,8 +73,8 @@ class EpochMetrics(Callback):
         metrics = epoch_means(trainer, pl_module)
         epoch = trainer.current_epoch + 1
         self.rows.append({"epoch": epoch, "step": trainer.global_step, **metrics, "lr": self.lr})
-        if trainer.is_global_zero:
-            Run(trainer.default_root_dir).write_metrics(self.rows)
+        if trainer.is_global_zero:  # without flushing: a resumed run writes the rows of its checkpoint again
+            Run(trainer.default_root_dir).write_metrics(self.rows, flush=False)
         self.gradient_norms.append(None if self.gradient_norm is None else self.gradient_norm.item())
         self.gradient_norm = None
         self._log(trainer, self.rows[-1], self.gradient_norms[-1])
@@ -83,6 +83,11 @@ class EpochMetrics(Callback):
                 for name, weights in pl_module.named_parameters():
                     if weights.isfinite().all():  # torch raises an error for a histogram without finite values
                         logger.experiment.add_histogram(f"weights/{name}", weights, epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Flushes metrics.csv to disk: a completed run is not resumed."""
+        if trainer.is_global_zero:
+            Run(trainer.default_root_dir).write_metrics(self.rows)
 
     def _loggers(self, trainer: pl.Trainer) -> list[Logger]:
         return trainer.loggers if trainer.is_global_zero else []

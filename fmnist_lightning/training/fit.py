@@ -14,6 +14,7 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.training.callbacks import TrimHeap
 from fmnist_lightning.training.divergence import StopOnDivergence
+from fmnist_lightning.training.hardware import skip_gpu_queries
 from fmnist_lightning.training.prepare import PreparedRun
 from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.signals import StopOnSignal
@@ -54,6 +55,7 @@ def fit(
     # appended behind the checkpoint callbacks, which a Trainer moves to the end: StopOnSignal ends a batch after all
     # others have recorded it
     trainer.callbacks.extend([*callbacks, TrimHeap()])  # type: ignore[attr-defined]
+    skip_gpu_queries()
     with quiet():
         # keeps the garbage collector from scanning the million objects of the libraries: a tenth of an epoch of the ANN
         gc.freeze()

@@ -1,6 +1,7 @@
 """Precision and memory settings that depend on the hardware and the C library."""
 
 import ctypes
+import os
 import platform
 
 
@@ -15,6 +16,17 @@ def has_fast_bfloat16(accelerator: str) -> bool:
     # a torch without this function gets float32, which is correct everywhere
     features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
+
+
+def skip_gpu_queries() -> None:
+    """Has torch ask for a GPU through CUDA, on a machine without one.
+
+    Its optimizers ask at each step. Lightning sets this variable for a way that searches the disk for NVIDIA's library.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 def tune_malloc() -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.data import TensorDataset
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassStatScores
 
@@ -15,6 +14,7 @@ from fmnist_lightning.benchmark import benchmark
 from fmnist_lightning.benchmarking import lightning_default, measure, timing
 from fmnist_lightning.benchmarking.lightning_default import LightningDefault, standard_network
 from fmnist_lightning.benchmarking.project import Project
+from fmnist_lightning.data.batches import InMemoryImages
 from fmnist_lightning.models import ANN, CNN
 from fmnist_lightning.models.layers import Dropout
 
@@ -130,7 +130,7 @@ def counts(variant_class, cfg, folder, monkeypatch):
     counted = Counter()
     with monkeypatch.context() as patched:
         for name, owners in (
-            ("__getitem__", (TensorDataset, lightning_default.FashionMNIST)),
+            ("__getitem__", (InMemoryImages, lightning_default.FashionMNIST)),
             ("update", (MeanMetric, MulticlassStatScores)),
         ):
             for owner in owners:

@@ -136,6 +136,7 @@ def test_recipes_are_named_with_or_without_brackets():
     assert choose_recipes("[best_ann,fast_cnn]") == choose_recipes("best_ann,fast_cnn") == ["best_ann", "fast_cnn"]
 
 
+@pytest.mark.slow
 def test_results_of_no_completed_run_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"recipes\.train=false: none of these runs is completed in"):
         recipes(["recipes.train=false", "recipes.names=paper_ann", f"recipes.folder={tmp_path}", "data=synthetic"])

@@ -11,10 +11,11 @@ recipes.train=false    trains nothing: results of the runs completed so far
 OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
                        trainer.accelerator=cpu, trainer.precision=32-true
 
-One run at a time, on all cores that this process may use (OMP_NUM_THREADS=N: in
-N threads). Each run has an ordinary run directory. Writes recipes.json and
-recipes.png. If it is interrupted, the same command resumes: completed runs are
-kept, the interrupted one is trained again. Rules: docs/leaderboard.md
+One run at a time, in a process of its own, on all cores that it may use
+(OMP_NUM_THREADS=N: in N threads); each has an ordinary run directory. Writes
+recipes.json and recipes.png. If it is interrupted, the same command resumes:
+completed runs are kept, the interrupted one is trained again. The rules:
+docs/leaderboard.md
 """
 
 import json
@@ -67,7 +68,7 @@ def recipes(argv: Sequence[str]) -> dict[str, Any]:
     validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     folder = Path(given.folder or f"outputs/recipes/{given.size}")
     threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or num_cores())
-    execution = Execution("recipes", given.size, given.overrides, 1, folder, threads)
+    execution = Execution("recipes", given.size, given.overrides, 1, folder, threads, process_per_run=True)
     console = Console(highlight=False, soft_wrap=True)
     planned = plan(names, seeds, given.size, lambda run: execution.run_of(run).folder)
     runs = {run: execution.run_of(run) for run in planned}

@@ -51,6 +51,7 @@ class Execution:
         jobs: runs at a time.
         folder: of all runs.
         threads: of each run.
+        process_per_run: whether each run has a process of its own, and its seconds are those of the train command.
     """
 
     command: str
@@ -59,6 +60,7 @@ class Execution:
     jobs: int
     folder: Path
     threads: int = 1
+    process_per_run: bool = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -112,8 +114,13 @@ class Execution:
         for planned in missing:  # a run that was interrupted has no manifest
             if runs[planned].folder.exists():
                 shutil.rmtree(runs[planned].folder)
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=start_worker, initargs=(self.threads,))
+        pool = ProcessPoolExecutor(
+            self.jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=start_worker,
+            initargs=(self.threads,),
+            max_tasks_per_child=1 if self.process_per_run else None,
+        )
         try:
             futures = {
                 pool.submit(train_and_measure, self.overrides_of(planned), runs[planned].folder, measure): planned

@@ -46,7 +46,7 @@ def collect(runs: Mapping[PlannedRun, Run], names: Sequence[str], size: str) -> 
 
 
 def describe_run(planned: PlannedRun, summary: Result, run: Run) -> Result:
-    """One run; flip: accuracies with flip averaging."""
+    """One run; flip: scores with flip averaging."""
     return {
         "recipe": planned.recipe,
         "seed": planned.seed,
@@ -75,7 +75,7 @@ def describe_recipe(name: str, runs: Sequence[Result], teachers: Sequence[Result
         **{key: runs[0][key] for key in ("model", "parameters", "precision")},
         "epochs": [run["epochs"] for run in runs],
         "accuracy": describe([run["test"]["accuracy"] for run in runs]),
-        "flip_accuracy": describe([run["flip"]["test"] for run in runs]),
+        "flip_accuracy": describe([run["flip"]["test"]["accuracy"] for run in runs]),
         "loss": describe([run["test"]["loss"] for run in runs]),
         "val_accuracy": describe([run["val"]["accuracy"] for run in runs]),
         "val_loss": describe([run["val"]["loss"] for run in runs]),
@@ -98,6 +98,7 @@ def environment(runs: Mapping[PlannedRun, Run], summaries: Mapping[PlannedRun, R
                 raise ValueError(f"{runs[planned].folder}: {fact} differs from the other runs; remove it to repeat it")
     return {
         **{fact: first[fact] for fact in SAME},
+        "openmp": first["openmp"],
         "git_commits": sorted({each["git_commit"] or "not from a checkout" for each in summaries.values()}),
         "git_dirty": any(each["git_dirty"] for each in summaries.values()),
     }

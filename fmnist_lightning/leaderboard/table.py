@@ -76,7 +76,7 @@ def header_lines(results: Result, name: str) -> str:
     return (
         f"# Measured: test accuracy {mean_std(recipe['accuracy'])} (mean ± std, n = {recipe['accuracy']['n']}, seeds "
         f"{seeds(recipe['seeds'])}), with flip averaging {mean_std(recipe['flip_accuracy'])};\n"
-        f"# {_seconds_of(name, recipe)} s of training, {results['environment']['device']}; by make recipes "
+        f"# {_seconds_of(name, recipe, ' s of training')}, {results['environment']['device']}; by make recipes "
         "(docs/leaderboard.md).\n"
     )
 
@@ -97,10 +97,10 @@ def seconds(value: float, std: float | None = None) -> str:
     return f"{value:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 
 
-def _seconds_of(name: str, recipe: Result) -> str:
+def _seconds_of(name: str, recipe: Result, unit: str = "") -> str:
     described = recipe["fit_seconds"]
     total = f" ({seconds(recipe['seconds_with_teachers'])} with {TEACHERS[name]})" if recipe["teachers"] else ""
-    return seconds(described["mean"], described["std"]) + total
+    return seconds(described["mean"], described["std"]) + unit + total
 
 
 def seeds(numbers: Sequence[int]) -> str:

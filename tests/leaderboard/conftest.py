@@ -18,7 +18,7 @@ EXPECTED = {  # model, parameters, test accuracy, seconds
     "distilled_ann": ("ann", 109_578, 0.9100, 60.0),
 }
 SPREAD = (-0.002, -0.001, 0.0, 0.001, 0.002)  # over the seeds
-ENVIRONMENT = {"device": "AMD EPYC, 2 threads", "data_note": None}
+ENVIRONMENT = {"device": "AMD EPYC, 2 threads", "data_note": None, "openmp": {"threads": 2}}
 
 
 def make_run(name: str, seed: int, spread: float) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def make_run(name: str, seed: int, spread: float) -> dict[str, Any]:
         "seed": seed,
         "val": {"loss": 0.2, "accuracy": accuracy + 0.003},
         "test": {"loss": 0.2, "accuracy": accuracy + spread},
-        "flip": {"val": accuracy + 0.005, "test": accuracy + spread + 0.001},
+        "flip": {"test": {"loss": 0.2, "accuracy": accuracy + spread + 0.001}},
         "epochs": 5,
         "best_epoch": 5,
         "fit_seconds": seconds * (1 + spread),

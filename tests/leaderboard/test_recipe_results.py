@@ -61,7 +61,8 @@ def test_seeds_are_shortened_to_a_range():
 
 def test_runs_that_differ_in_more_than_recipe_and_seed_are_rejected():
     summaries = {
-        PlannedRun("fast_cnn", seed): dict.fromkeys(SAME, "same") | {"git_commit": "0123", "git_dirty": False}
+        PlannedRun("fast_cnn", seed): dict.fromkeys((*SAME, "openmp"), "same")
+        | {"git_commit": "0123", "git_dirty": False}
         for seed in (100, 101)
     }
     runs = {planned: Run(planned.name) for planned in summaries}

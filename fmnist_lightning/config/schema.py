@@ -72,6 +72,7 @@ SCHEMA: dict[str, Constraint] = {
     "model.batch_norm": _FLAG,
     "model.label_smoothing": _BELOW_1,
     "optimizer.lr": _ABOVE_0,
+    "optimizer.lr_factor": _ABOVE_0,
     "optimizer.betas": Constraint(
         "a list of two numbers from 0 to below 1",
         lambda v: is_list(v) and len(v) == 2 and all(map(_BELOW_1.is_valid, v)),

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.openmp import SET_BY_US, SPIN, SPIN_VARIABLES, THREAD_VARIABLES
 from fmnist_lightning.training.run import train
 
@@ -67,6 +68,11 @@ def test_training_loads_torch_with_the_spin_count(tmp_path, tiny_overrides):
 def test_values_of_the_user_take_precedence(tmp_path, tiny_overrides):
     for variables in ({SPIN_VARIABLE: "7"}, {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": "5"}):
         assert loads_torch_with(tmp_path, "fmnist_lightning", *tiny_overrides, **variables) == variables
+
+
+def test_processes_share_the_cores(tmp_path, tiny_overrides):
+    variables = loads_torch_with(tmp_path, "fmnist_lightning", *tiny_overrides, "trainer=ddp", "trainer.devices=2")
+    assert variables.get("OMP_NUM_THREADS", "1") == str(max(1, num_cores() // 2))
 
 
 @pytest.fixture(scope="module")

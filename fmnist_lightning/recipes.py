@@ -6,20 +6,20 @@ recipes.size=full      full, or quick: two epochs on a tenth of the images, two
                        seeds, in minutes; it is not the leaderboard
 recipes.names=A,B      of these recipes only; each is a file in conf/experiment
 recipes.seeds=5        how many seeds from 100 on, or which ones, as in [100,101]
+recipes.jobs=N         runs at a time: the number of cores unless given, 1 on a
+                       GPU. Each uses one thread
 recipes.folder=DIR     outputs/recipes/SIZE unless given
 recipes.train=false    trains nothing: results of the runs completed so far
 OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
                        trainer.accelerator=cpu, trainer.precision=32-true
 
-One run at a time, in a process of its own, on all cores that it may use
-(OMP_NUM_THREADS=N: in N threads); each has an ordinary run directory. Writes
+Each run has a process of its own and an ordinary run directory. Writes
 recipes.json and recipes.png. If it is interrupted, the same command resumes:
-completed runs are kept, the interrupted one is trained again. The rules:
+completed runs are kept, interrupted ones are trained again. The rules:
 docs/leaderboard.md
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,9 @@ from typing import Any
 from rich.console import Console
 
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command, split_list
-from fmnist_lightning.config.constraints import one_of
+from fmnist_lightning.config.constraints import integer, one_of
 from fmnist_lightning.config.cores import num_cores
+from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
 from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution
@@ -45,6 +46,7 @@ class Arguments:
     size: str = argument("recipes.size=SIZE", "full", one_of(*SIZES))
     names: str | None = argument("recipes.names=NAME,NAME", None)
     seeds: str | None = argument("recipes.seeds=N", None)
+    jobs: int | None = argument("recipes.jobs=N", None, integer(1, num_cores()))
     folder: str | None = argument("recipes.folder=DIR", None)
     train: bool = argument("recipes.train=false", True, one_of(True, False))
     overrides: list[str] = field(default_factory=list)
@@ -67,8 +69,8 @@ def recipes(argv: Sequence[str]) -> dict[str, Any]:
     seeds = parse_seeds("recipes", given.seeds or str(NUM_SEEDS[given.size]), FIRST_SEED)
     validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     folder = Path(given.folder or f"outputs/recipes/{given.size}")
-    threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or num_cores())
-    execution = Execution("recipes", given.size, given.overrides, 1, folder, threads, process_per_run=True)
+    jobs = given.jobs or (1 if num_gpus() else num_cores())
+    execution = Execution("recipes", given.size, given.overrides, jobs, folder, process_per_run=True)
     console = Console(highlight=False, soft_wrap=True)
     planned = plan(names, seeds, given.size, lambda run: execution.run_of(run).folder)
     runs = {run: execution.run_of(run) for run in planned}
@@ -80,7 +82,10 @@ def recipes(argv: Sequence[str]) -> dict[str, Any]:
 
     if given.train:
         with execution.locked():
-            execution.train_missing(runs, measure_flips, console)
+            for distilled in (False, True):  # teachers have to be completed before
+                part = {planned: run for planned, run in runs.items() if bool(planned.teachers) == distilled}
+                if part:
+                    execution.train_missing(part, measure_flips, console)
     completed = {planned: run for planned, run in runs.items() if is_completed(run)}
     if not completed:
         raise ValueError(f"recipes.train=false: none of these runs is completed in {folder}; leave it out to train")

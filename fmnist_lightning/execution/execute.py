@@ -42,7 +42,7 @@ P = TypeVar("P", bound=Planned)
 
 @dataclass(frozen=True)
 class Execution:
-    """How the planned runs are trained.
+    """How the planned runs are trained: each in one thread, so that its results do not depend on the number of cores.
 
     Args:
         command: its name, by which messages name its arguments.
@@ -50,7 +50,6 @@ class Execution:
         overrides: for all runs, such as the dataset's directory.
         jobs: runs at a time.
         folder: of all runs.
-        threads: of each run.
         process_per_run: whether each run has a process of its own, and its seconds are those of the train command.
     """
 
@@ -59,7 +58,6 @@ class Execution:
     overrides: Sequence[str]
     jobs: int
     folder: Path
-    threads: int = 1
     process_per_run: bool = False
 
     @contextmanager
@@ -87,7 +85,7 @@ class Execution:
         return [*self.overrides, *planned.overrides(self.size), *NO_PROGRESS_BAR]
 
     def run_of(self, planned: Planned) -> Run:
-        """The run, in a directory named after what its results depend on: settings, code, versions, device, threads."""
+        """The run, in a directory named after what its results depend on: settings, code, versions, device."""
         import torch
         from omegaconf import OmegaConf
 
@@ -96,7 +94,7 @@ class Execution:
         cfg = without_hydra(compose_config(self.overrides_of(planned)))
         on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         device = device_name(torch.device("cuda" if on_gpu else "cpu"))
-        depends_on = (OmegaConf.to_yaml(cfg, resolve=True), code_sha256(), versions(), device, self.threads)
+        depends_on = (OmegaConf.to_yaml(cfg, resolve=True), code_sha256(), versions(), device)
         key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:8]
         return Run(self.folder / "runs" / f"{planned.name}_{key}")
 
@@ -109,7 +107,7 @@ class Execution:
         missing = [planned for planned, run in runs.items() if not is_completed(run)]
         console.print(
             f"{len(runs)} runs, {len(runs) - len(missing)} of them already completed; "
-            f"{self.jobs} at a time, {self.threads} thread{'s' * (self.threads > 1)} each, in {self.folder / 'runs'}"
+            f"{self.jobs} at a time, in {self.folder / 'runs'}"
         )
         for planned in missing:  # a run that was interrupted has no manifest
             if runs[planned].folder.exists():
@@ -118,7 +116,6 @@ class Execution:
             self.jobs,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start_worker,
-            initargs=(self.threads,),
             max_tasks_per_child=1 if self.process_per_run else None,
         )
         try:

@@ -51,9 +51,9 @@ def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> N
     write_manifest(run)
 
 
-def start_worker(threads: int) -> None:
-    """Sets the number of threads of this process, which ends with its parent: no run is trained twice at once."""
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # before torch is imported
+def start_worker() -> None:
+    """In a training process: one thread; ends with its parent, so that no run is trained twice at the same time."""
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # before torch is imported
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -15,10 +15,11 @@ NUM_TEACHERS = 3
 FIRST_SEED = 100  # the recipes were chosen with seeds below
 NUM_SEEDS = {"full": 5, "quick": 2}
 QUICK = ("trainer.max_epochs=2", "data.train_fraction=0.1")
-# seconds on 2 cores of an AMD EPYC, roughly: what the time left and the order of the runs are estimated by
-EPOCH_SECONDS = {"ann": 0.5, "cnn": 4.5}
+# seconds on one core of an AMD EPYC, roughly: what the time left and the order of the runs are estimated by
+EPOCH_SECONDS = {"ann": 0.8, "cnn": 11.0}
 REPORT_SECONDS = 8.0
-LONG = 150.0
+TEACHER_SECONDS = 3.0  # for an epoch of its student
+LONG = 200.0
 
 
 class PlannedRun(NamedTuple):
@@ -52,13 +53,14 @@ def estimate_seconds(recipe: str, size: str) -> float:
     """Of a run, roughly; a tenth of an epoch is validation."""
     cfg = compose_config([f"experiment={recipe}", *(QUICK if size == "quick" else ())])
     epoch = EPOCH_SECONDS.get(cfg.hydra.runtime.choices.model, EPOCH_SECONDS["cnn"])
+    epoch += TEACHER_SECONDS * len(plan_teachers(recipe, size))
     return float(cfg.trainer.max_epochs * epoch * (0.9 * cfg.data.train_fraction + 0.1) + REPORT_SECONDS)
 
 
 def plan(
     names: Iterable[str], seeds: Sequence[int], size: str, folder_of: Callable[[PlannedRun], Path]
 ) -> list[PlannedRun]:
-    """The runs in their order: quick recipes first, then the long ones seed by seed; teachers before their students.
+    """The runs in their order: quick recipes first, then the long ones seed by seed, then those that have teachers.
 
     Args:
         names: of the recipes.
@@ -71,11 +73,14 @@ def plan(
         is_long = run.seconds(size) > LONG
         return is_long, run.seed if is_long else 0, run.seconds(size), run.seed
 
-    ordered: list[PlannedRun] = []
-    for run in sorted((PlannedRun(name, seed) for name in names for seed in seeds), key=order):
-        teachers = plan_teachers(run.recipe, size)
-        ordered += [*teachers, run._replace(teachers=tuple(map(folder_of, teachers)))]
-    return list(dict.fromkeys(ordered))
+    untaught, taught = set(), []
+    for run in (PlannedRun(name, seed) for name in names for seed in seeds):
+        if teachers := plan_teachers(run.recipe, size):
+            untaught.update(teachers)
+            taught.append(run._replace(teachers=tuple(map(folder_of, teachers))))
+        else:
+            untaught.add(run)
+    return sorted(untaught, key=order) + taught
 
 
 def plan_teachers(recipe: str, size: str) -> list[PlannedRun]:

@@ -11,7 +11,7 @@ from fmnist_lightning.config.overrides import quote
 PAPER = ("paper_ann", "paper_cnn")
 RECIPES = (*PAPER, "fast_cnn", "cnn_5_epochs", "cnn_20_epochs", "best_cnn", "best_ann", "distilled_ann")
 TEACHERS = {"distilled_ann": "cnn_20_epochs"}  # whose first runs the recipe is distilled from
-NUM_TEACHERS = 3
+NUM_TEACHERS = 2
 FIRST_SEED = 100  # the recipes were chosen with seeds below
 NUM_SEEDS = {"full": 5, "quick": 2}
 QUICK = ("trainer.max_epochs=2", "data.train_fraction=0.1")

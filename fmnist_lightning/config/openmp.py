@@ -16,7 +16,7 @@ from typing import Any
 from fmnist_lightning.config.cores import num_affinity_cores, num_cores
 
 # torch for Linux uses GCC's libgomp (spins; 300,000 by default), others LLVM's libomp (milliseconds; 200 by default)
-SPIN = {"Linux": ("GOMP_SPINCOUNT", "3000")}.get(platform.system(), ("KMP_BLOCKTIME", "1"))
+SPIN = {"Linux": ("GOMP_SPINCOUNT", "1000")}.get(platform.system(), ("KMP_BLOCKTIME", "1"))
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")  # each decides how to wait
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SET_BY_US = "FMNIST_LIGHTNING_OPENMP"  # NAME=VALUE NAME=VALUE, for the processes that this one starts

@@ -44,7 +44,7 @@ BAD = {
     "logger=many_loggers": ["allowed are csv, mlflow, none, tensorboard, wandb", "logger=[tensorboard,csv]"],
     "logger=[tensorboard,cvs]": ["logger=cvs: allowed are csv", "did you mean logger=csv?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
-    "experiment=paper": ["allowed are fast_cnn, paper_ann, paper_cnn, photos, smoke"],
+    "experiment=paper": ["allowed are best_ann, best_cnn, cnn_20_epochs, cnn_5_epochs, distilled_ann, fast_cnn"],
     # wrong type
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "an integer, at least 1"],

@@ -72,10 +72,10 @@ def export(argv: list[str]) -> None:
     try:
         show_stage("loading PyTorch")
         from fmnist_lightning.evaluation.scores import score
-        from fmnist_lightning.inference.export_run import export_model
+        from fmnist_lightning.inference.export.export_run import export_model
+        from fmnist_lightning.inference.export.model_card import describe, model_card
+        from fmnist_lightning.inference.export.parity import table
         from fmnist_lightning.inference.load import load_model, load_run
-        from fmnist_lightning.inference.model_card import describe, model_card
-        from fmnist_lightning.inference.parity import table
         from fmnist_lightning.inference.run_data import load_data
 
         show_stage("loading the data")
@@ -97,8 +97,8 @@ def export(argv: list[str]) -> None:
 
 def _score_photos(predictor: "Predictor", scores: LabelledScores) -> list[str]:
     """The scores of the photos in the directory of the labels, as lines of text."""
-    from fmnist_lightning.inference.predict_files import predict_files
-    from fmnist_lightning.inference.write_predictions import score_batch
+    from fmnist_lightning.inference.files.predict_files import predict_files
+    from fmnist_lightning.inference.files.write_predictions import score_batch
 
     show_stage("predicting the photos")
     photos = find_sources(str(scores.file.parent), sys.stdin.buffer, [scores.file])

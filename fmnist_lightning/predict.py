@@ -38,7 +38,7 @@ from fmnist_lightning.config.schema import SCHEMA
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.image_sources import count_files, find_sources
 from fmnist_lightning.evaluation.labelled import LabelledScores
-from fmnist_lightning.inference.prediction_csv import PredictionCsv
+from fmnist_lightning.inference.files.prediction_csv import PredictionCsv
 from fmnist_lightning.runs.files import sha256
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.scored import read_scored_runs
@@ -88,8 +88,8 @@ def predict(argv: list[str]) -> int:
 
     try:
         show_stage("loading PyTorch")
+        from fmnist_lightning.inference.files.write_predictions import write_predictions
         from fmnist_lightning.inference.load import load_runs
-        from fmnist_lightning.inference.write_predictions import write_predictions
 
         folders = [run.folder for run in runs]
         predictor = load_runs(folders, arguments.tta, config_dirs, arguments.accelerator, data_root=arguments.data_root)

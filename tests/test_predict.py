@@ -17,7 +17,7 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 
 from fmnist_lightning.inference import load_runs
-from fmnist_lightning.inference.prediction_csv import BLOCK_SIZE, COLUMNS
+from fmnist_lightning.inference.files.prediction_csv import BLOCK_SIZE, COLUMNS
 from fmnist_lightning.predict import predict
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.training.run import train
@@ -237,7 +237,7 @@ def interrupted_settings(cwd: Path, typed: list[str]) -> bytes:
     output = "output=interrupted.csv"
     (cwd / "images" / "zzz").symlink_to("zzz")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fmnist_lightning.inference.write_predictions.to_rows", lambda *_: 1 / 0)
+        patch.setattr("fmnist_lightning.inference.files.write_predictions.to_rows", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             predict([output if word.startswith("output=") else word for word in typed])
     (cwd / "images" / "zzz").unlink()

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference import exported, parity
 from fmnist_lightning.inference.calibration import Calibration
-from fmnist_lightning.inference.export_run import ONNX, TORCH, Export, export_model
+from fmnist_lightning.inference.export import exported, parity
+from fmnist_lightning.inference.export.export_run import ONNX, TORCH, Export, export_model
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.models import CNN, Classifier
 

@@ -3,9 +3,9 @@ import torch
 
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.data.image_files import ImageSource
+from fmnist_lightning.inference.files.predict_files import PredictedBatch, Prepared
+from fmnist_lightning.inference.files.write_predictions import score_batch, to_rows
 from fmnist_lightning.inference.outliers import Classified
-from fmnist_lightning.inference.predict_files import PredictedBatch, Prepared
-from fmnist_lightning.inference.write_predictions import score_batch, to_rows
 
 
 def test_row_and_score_choose_the_same_of_equally_probable_classes():

@@ -17,8 +17,8 @@ from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.data.image_files import ImageSource, decode_input, read_image
 from fmnist_lightning.data.photos import prepare_photo
 from fmnist_lightning.inference.ensemble import Ensemble
+from fmnist_lightning.inference.files.prediction_csv import BLOCK_SIZE
 from fmnist_lightning.inference.outliers import Classified
-from fmnist_lightning.inference.prediction_csv import BLOCK_SIZE
 from fmnist_lightning.inference.predictor import Predictor
 
 TASK_SIZE, TASK_BYTES = 32, 2**22  # images, and bytes already in memory, that a thread gets at a time

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from fmnist_lightning.data.image_files import ImageSource
 from fmnist_lightning.inference.ensemble import Ensemble
-from fmnist_lightning.inference.predict_files import PredictedBatch, predict_files
-from fmnist_lightning.inference.prediction_csv import COLUMNS, PredictionCsv
+from fmnist_lightning.inference.files.predict_files import PredictedBatch, predict_files
+from fmnist_lightning.inference.files.prediction_csv import COLUMNS, PredictionCsv
+from fmnist_lightning.inference.files.progress import PredictionProgress
 from fmnist_lightning.inference.predictor import Predictor
-from fmnist_lightning.inference.progress import PredictionProgress
 
 _NO_PREDICTION = [""] * (len(COLUMNS) - 2)
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning import __version__
-from fmnist_lightning.inference.parity import TOLERANCE, Parity
+from fmnist_lightning.inference.export.parity import TOLERANCE, Parity
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.runs.files import sha256
 from fmnist_lightning.runs.run import Run
@@ -72,7 +72,7 @@ def model_card(
         photos: lines of `evaluation.labelled.LabelledScores`; empty if no photos were scored.
     """
     environment = Environment(
-        loader=PackageLoader("fmnist_lightning.inference", ""),
+        loader=PackageLoader("fmnist_lightning.inference.export", ""),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -10,7 +10,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from torch import Tensor
 
-from fmnist_lightning.inference.exported import add_metadata
+from fmnist_lightning.inference.export.exported import add_metadata
 
 NUM_IMAGES = 1000  # from whose activations the ranges are determined
 BATCH_SIZE = 100

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
-from fmnist_lightning.inference import exported, parity
-from fmnist_lightning.inference.parity import Parity
+from fmnist_lightning.inference.export import exported, parity
+from fmnist_lightning.inference.export.parity import Parity
 from fmnist_lightning.inference.predictor import Predictor
 from fmnist_lightning.models import Classifier
 
@@ -58,7 +58,7 @@ def export_model(
         elif name == ONNX:
             files[name] = exported.to_onnx(program, metadata)
         else:
-            from fmnist_lightning.inference.quantized import quantize
+            from fmnist_lightning.inference.export.quantized import quantize
 
             files[name] = quantize(files[ONNX], data.images["train"], metadata)
         load = exported.load_torch if name == TORCH else exported.load_onnx

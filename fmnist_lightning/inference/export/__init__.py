@@ -1,0 +1,1 @@
+"""Export of a run to files that work without this package, verified against PyTorch."""

@@ -1,0 +1,1 @@
+"""Predictions of image files: read and prepared in threads, written to a CSV file as they are computed."""

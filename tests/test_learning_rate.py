@@ -26,8 +26,8 @@ TABLE = {
     ("experiment=paper_ann",): 0.003,
     ("experiment=paper_cnn",): 0.001,
     ("experiment=paper_ann", "optimizer=sgd"): 0.05,
-    ("experiment=fast_cnn",): 0.006,
-    ("experiment=fast_cnn", "optimizer=sgd"): 0.006,
+    ("experiment=fast_cnn",): 0.008,
+    ("experiment=fast_cnn", "optimizer=sgd"): 0.008,
     ("experiment=fast_cnn", "optimizer.lr=0.01"): 0.01,
     ("model=ann", "scheduler=cosine"): 0.003,
 }

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from fmnist_lightning.config.config_files import add_to_path, user_config_dirs
 from fmnist_lightning.config.consistency import validate_config
+from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.devices import count_devices
 from fmnist_lightning.config.environment import tolerate_streams
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted, format_error, full_traceback
@@ -53,9 +54,7 @@ class Jobs:
         settings = HydraConfig.get()
         run, summary, message = Run(settings.runtime.output_dir), {}, ""
         try:
-            # all at the same time; joblib divides the cores itself
-            is_local = self.lines is not None and settings.runtime.choices["hydra/launcher"] == "submitit_local"
-            summary = _train(cfg, run, settings, self.lines.num_jobs if self.lines and is_local else 1)
+            summary = _train(cfg, run, settings, num_concurrent(settings, self.lines.num_jobs) if self.lines else 1)
         except KeyboardInterrupt:  # before the run handles signals
             self._exit(run, "interrupted", EXIT_SIGINT)
         except Interrupted as interruption:
@@ -104,6 +103,22 @@ class Jobs:
         sys.stdout.flush()
         text = lines.line(settings.job.num, row, rows, reused=not summary and not message)
         print(text, file=sys.stderr if row["status"] == "failed" else sys.stdout, flush=True)
+
+
+def num_concurrent(settings: Any, num_jobs: int) -> int:
+    """How many of a sweep's jobs share the cores of this machine.
+
+    Args:
+        settings: Hydra's node of the configuration.
+        num_jobs: of the sweep.
+    """
+    launcher = settings.runtime.choices["hydra/launcher"]
+    if launcher == "submitit_local":  # starts all of them
+        return num_jobs
+    if launcher == "joblib":
+        num: int = settings.launcher.n_jobs
+        return num if num > 0 else max(1, num_cores() + 1 + num)
+    return 1
 
 
 def _train(cfg: DictConfig, run: Run, settings: Any, num_jobs: int) -> dict[str, Any]:

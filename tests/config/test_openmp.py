@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 
 from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.openmp import SET_BY_US, SPIN, SPIN_VARIABLES, THREAD_VARIABLES
+from fmnist_lightning.training.job import num_concurrent
 from fmnist_lightning.training.run import train
 
 SPIN_VARIABLE, SPIN_VALUE = SPIN
@@ -73,6 +75,15 @@ def test_values_of_the_user_take_precedence(tmp_path, tiny_overrides):
 def test_processes_share_the_cores(tmp_path, tiny_overrides):
     variables = loads_torch_with(tmp_path, "fmnist_lightning", *tiny_overrides, "trainer=ddp", "trainer.devices=2")
     assert variables.get("OMP_NUM_THREADS", "1") == str(max(1, num_cores() // 2))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "n_jobs", "expected"),
+    [("basic", None, 1), ("submitit_local", None, 8), ("joblib", 2, 2), ("joblib", -1, num_cores())],
+)
+def test_jobs_at_the_same_time_share_the_cores(launcher, n_jobs, expected):
+    settings = {"runtime": {"choices": {"hydra/launcher": launcher}}, "launcher": {"n_jobs": n_jobs}}
+    assert num_concurrent(OmegaConf.create(settings), num_jobs=8) == expected
 
 
 @pytest.fixture(scope="module")

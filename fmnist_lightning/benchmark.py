@@ -5,8 +5,8 @@ python -m fmnist_lightning.benchmark [KEY=VALUE] [OVERRIDES]
 repeats=5              of each variant, each in a process of its own, taking
                        turns, after a warm-up
 images=60000           training images per epoch
-load=0                 busy processes beside it: how training fares on a machine
-                       that is not idle
+load=0                 busy processes at the same time, as on a machine that is
+                       not idle
 variants=NAME,NAME     project, lightning_default, plain_loop, compiled,
                        openmp_default: project without its settings of OpenMP
 output=FILE.json       outputs/benchmark-MODEL.json unless given

@@ -13,7 +13,9 @@ from fmnist_lightning.benchmarking.measure import PARTS
 def print_table(result: dict[str, Any]) -> None:
     """Prints the results, as benchmark.py writes them."""
     machine, variants, settings = result["machine"], result["variants"], result["settings"]
-    load = f", {settings['load']} busy process{'es' * (settings['load'] > 1)} beside it" if settings["load"] else ""
+    load = (
+        f", {settings['load']} busy process{'es' * (settings['load'] > 1)} at the same time" if settings["load"] else ""
+    )
     table = Table(
         title=f"{machine['model']} on {machine['device']}{load}: {' '.join(settings['overrides'])}",
         caption=f"images per second, medians of {settings['repeats']}; project / variant: seconds of an epoch, "

@@ -19,7 +19,7 @@ from fmnist_lightning.config.cores import num_affinity_cores, num_cores
 SPIN = {"Linux": ("GOMP_SPINCOUNT", "1000")}.get(platform.system(), ("KMP_BLOCKTIME", "1"))
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")  # each decides how to wait
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-SET_BY_US = "FMNIST_LIGHTNING_OPENMP"  # NAME=VALUE NAME=VALUE, for the processes that this one starts
+SET_BY_PACKAGE = "FMNIST_LIGHTNING_OPENMP"  # NAME=VALUE NAME=VALUE, for the processes that this one starts
 
 
 def set_openmp_variables(num_processes: int = 1, root: Path = Path("/")) -> None:
@@ -42,14 +42,14 @@ def set_openmp_variables(num_processes: int = 1, root: Path = Path("/")) -> None
     if "LOKY_MAX_CPU_COUNT" not in os.environ:  # joblib's jobs, which get as many threads each as there are cores for
         chosen["LOKY_MAX_CPU_COUNT"] = str(cores)
     os.environ.update(chosen)
-    os.environ[SET_BY_US] = " ".join(f"{name}={value}" for name, value in chosen.items())
+    os.environ[SET_BY_PACKAGE] = " ".join(f"{name}={value}" for name, value in chosen.items())
 
 
 def remove_openmp_variables() -> None:
     """Removes what `set_openmp_variables` set, in this process or the one that started it."""
     for name in _chosen():
         del os.environ[name]
-    os.environ.pop(SET_BY_US, None)
+    os.environ.pop(SET_BY_PACKAGE, None)
 
 
 def openmp_variables() -> dict[str, Any]:
@@ -64,5 +64,5 @@ def openmp_variables() -> dict[str, Any]:
 
 def _chosen() -> dict[str, str]:
     """The variables that this package set, and that still have its value."""
-    pairs = (pair.partition("=") for pair in os.environ.get(SET_BY_US, "").split())
+    pairs = (pair.partition("=") for pair in os.environ.get(SET_BY_PACKAGE, "").split())
     return {name: value for name, _, value in pairs if os.environ.get(name) == value}

@@ -35,7 +35,7 @@ def test_benchmark_prints_a_table_and_writes_it(command, tiny_overrides, tmp_pat
     assert result["machine"]["model"] == "ann"
     assert "torch" in result["machine"]["versions"]
     assert result["settings"]["repeats"] == result["settings"]["load"] == 1
-    assert "1 busy process beside it" in answer.stdout
+    assert "1 busy process at the same time" in answer.stdout
     policies = [variant["openmp"]["variables"]["OMP_WAIT_POLICY"] for variant in result["variants"].values()]
     assert set(policies) == {"passive"}
     assert "project / variant" in answer.stdout

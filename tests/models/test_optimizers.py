@@ -111,9 +111,9 @@ def test_run_interrupted_within_an_epoch_resumes_bit_identically(name, composed,
     assert train(composed(*typed), run.folder, resume=True)["status"] == "completed"
     assert run.metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
     assert run.read_metrics()[0]["lr"] == pytest.approx(0.004 / 25)
-    ours, theirs = (torch.load(each.last_checkpoint, weights_only=True) for each in (run, expected))
+    resumed, uninterrupted = (torch.load(each.last_checkpoint, weights_only=True) for each in (run, expected))
     for key in ("state_dict", "optimizer_states", "lr_schedulers"):
-        assert_equal(ours[key], theirs[key])
+        assert_equal(resumed[key], uninterrupted[key])
 
 
 class ClippedNorm(Callback):

@@ -77,5 +77,5 @@ def test_resumed_run_with_averaged_weights_is_bit_identical(averaged, composed, 
     run, expected = Run(tmp_path), averaged[0]
     assert run.metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
     for key in ("state_dict", "current_model_state", "averaging_state"):
-        ours, theirs = checkpoint(run, "last")[key], checkpoint(expected, "last")[key]
-        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+        resumed, uninterrupted = checkpoint(run, "last")[key], checkpoint(expected, "last")[key]
+        assert all(torch.equal(value, uninterrupted[name]) for name, value in resumed.items())

@@ -109,8 +109,8 @@ def test_resumed_student_is_bit_identical_and_other_teachers_are_rejected(distil
     run, expected = Run(tmp_path), student[0]
     assert run.metrics_csv.read_bytes() == expected.metrics_csv.read_bytes()
     for key in ("state_dict", "current_model_state"):
-        ours, theirs = checkpoint(run)[key], checkpoint(expected)[key]
-        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+        resumed, uninterrupted = checkpoint(run)[key], checkpoint(expected)[key]
+        assert all(torch.equal(value, uninterrupted[name]) for name, value in resumed.items())
 
 
 def test_teacher_that_has_seen_validation_images_is_rejected(distill, teachers, tmp_path):

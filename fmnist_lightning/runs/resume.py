@@ -32,6 +32,7 @@ RESUME_OVERRIDES = (
     "data.root",
     "data.mirrors",
     "callbacks.checkpoint.every_n_train_steps",
+    "callbacks.distillation.teachers",  # where they are: checksums have to be the same
 )
 
 
@@ -46,7 +47,9 @@ def find_run(folder: str) -> Run:
         if not (path.is_file() or path.is_dir()) and path.exists():  # a file just being written may be gone by now
             raise ValueError(f"resume={folder}: {path} is neither file nor directory; remove it")
     if run.manifest.exists():
-        raise ValueError(f"resume={folder}: part of a reproduction, whose files must not change; copy it elsewhere")
+        raise ValueError(
+            f"resume={folder}: part of a reproduction or of the leaderboard, whose files must not change; copy it elsewhere"
+        )
     return run
 
 

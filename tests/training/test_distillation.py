@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 
 from fmnist_lightning.inference.load import load_run
+from fmnist_lightning.runs.resume import config_to_resume
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.runs.untrusted import override_config
 from fmnist_lightning.training.run import train
 
 STUDENT = ["model=ann", "model.hidden=[16]", "model.dropout=0.1", "logger=none", "data.augment=[flip,erase]"]
@@ -91,7 +91,8 @@ def test_summary_report_and_checkpoint_record_the_teachers_but_not_their_weights
     assert [teacher["run"] for teacher in summary["teachers"]] == [str(teachers / f"cnn_{seed}") for seed in (0, 1)]
     sums = [(teachers / f"cnn_{seed}" / "checkpoints" / "best.ckpt.sha256").read_text().split()[0] for seed in (0, 1)]
     assert [teacher["sha256"] for teacher in summary["teachers"]] == sums
-    override_config(run.read_config(), run.config_file, {"trainer.max_epochs": 5})  # what resume= does
+    moved = "callbacks.distillation.teachers"
+    assert config_to_resume(run, [f"{moved}=[elsewhere/cnn_*]"]).callbacks.distillation.teachers == ["elsewhere/cnn_*"]
     assert f"{teachers}/cnn_*" in run.report_html.read_text()
     assert "Distillation" not in checkpoint(run)["callbacks"]
     assert {tuple(value.shape) for value in checkpoint(run)["state_dict"].values()} >= {(16, 784)}

@@ -48,7 +48,7 @@ def find_run(folder: str) -> Run:
             raise ValueError(f"resume={folder}: {path} is neither file nor directory; remove it")
     if run.manifest.exists():
         raise ValueError(
-            f"resume={folder}: part of a reproduction or of the leaderboard, whose files must not change; copy it elsewhere"
+            f"resume={folder}: part of a reproduction or the leaderboard, which must not change; copy it elsewhere"
         )
     return run
 

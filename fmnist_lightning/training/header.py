@@ -8,7 +8,9 @@ from fmnist_lightning.evaluation.choice import name_choice
 from fmnist_lightning.models import Classifier
 from fmnist_lightning.runs.files import relative_path
 from fmnist_lightning.runs.provenance import device_name
+from fmnist_lightning.training.averaging import EMA
 from fmnist_lightning.training.callbacks import best_checkpoint
+from fmnist_lightning.training.distillation import find_distillation
 
 FEW_BATCHES = 2  # per epoch; with more there is no warning
 
@@ -22,7 +24,8 @@ def header(trainer: pl.Trainer, model: Classifier) -> list[str]:
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
         "model": f"{type(model).__name__}, {model.num_parameters:,} parameters",
-        "data": f"{data.dataset_info['data_note'] or 'Fashion-MNIST'}, {'with' if data.augment else 'no'} augmentation",
+        "data": f"{data.dataset_info['data_note'] or 'Fashion-MNIST'}, {_augmentation(data)}",
+        "loss": _loss(trainer, model),
         "split": f"{split['train']:,} training, {split['val']:,} validation, {split['test']:,} test images",
         "device": _device(trainer.strategy.root_device) + processes,
         "precision": str(trainer.precision),
@@ -51,12 +54,25 @@ def _device(device: torch.device) -> str:
     return f"{device} ({device_name(device)})" + (f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else "")
 
 
+def _augmentation(data: FashionMNISTData) -> str:
+    names = ["flip", "crop"] if data.augment is True else [data.augment] if data.augment == "photos" else data.augment
+    return f"augmentation: {', '.join(names)}" if names else "no augmentation"
+
+
+def _loss(trainer: pl.Trainer, model: Classifier) -> str:
+    smoothing = f", label smoothing {model.label_smoothing:g}" if model.label_smoothing else ""
+    distillation = find_distillation(trainer)
+    num = len(distillation.runs) if distillation else 0
+    return "cross-entropy" + smoothing + (f", distillation from {num} teacher{'s' * (num > 1)}" if num else "")
+
+
 def _optimizer(trainer: pl.Trainer) -> str:
     (optimizer,) = trainer.optimizers
     schedulers = [type(config.scheduler).__name__ for config in trainer.lr_scheduler_configs]
+    averaging: str = ", averaged weights" * any(isinstance(each, EMA) for each in trainer.callbacks)  # type: ignore[attr-defined]
     # a scheduler has already changed the learning rate of the first step
     lr = f"learning rate {optimizer.defaults['lr']:g}"
-    return f"{type(optimizer).__name__}, {lr}, {', '.join(schedulers) or 'no scheduler'}"
+    return f"{type(optimizer).__name__}, {lr}, {', '.join(schedulers) or 'no scheduler'}" + averaging
 
 
 def _epochs(trainer: pl.Trainer) -> str:

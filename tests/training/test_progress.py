@@ -111,14 +111,21 @@ def test_progress_marks_each_epoch_that_is_the_best_so_far(metric, composed, tmp
 
 def test_header_names_what_is_trained_before_the_first_epoch(composed, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    more = ["scheduler=one_cycle", "optimizer.lr=0.004", "data.augment=true", "callbacks.best_checkpoint.mode=min"]
+    more = [
+        "scheduler=one_cycle",
+        "optimizer.lr=0.004",
+        "data.augment=true",
+        "model.label_smoothing=0.1",
+        "callbacks.best_checkpoint.mode=min",
+    ]
     folder = tmp_path / "outputs" / "run"
     folder.mkdir(parents=True)
     count(composed(*ANN[:3], *more), folder)
     lines = capsys.readouterr().out.partition(TITLES)[0].splitlines()
     rows = {line[:10].strip(): line[11:] for line in lines}
     assert rows["model"] == "ANN, 12,746 parameters"
-    assert rows["data"] == "synthetic images, NOT Fashion-MNIST, with augmentation"
+    assert rows["data"] == "synthetic images, NOT Fashion-MNIST, augmentation: flip, crop"
+    assert rows["loss"] == "cross-entropy, label smoothing 0.1"
     assert rows["split"] == "320 training, 80 validation, 100 test images"
     assert re.fullmatch(r"cpu \(.+\), 1 thread", rows["device"])
     assert rows["precision"] == "32-true"

@@ -70,7 +70,7 @@ format: .venv/complete ## format, and fix what ruff can fix
 reproduce: .venv/complete ## reproduce the paper, in 70 minutes on 2 cores; ARGS="reproduce.size=quick" takes 3 minutes
 	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
 
-recipes: .venv/complete ## train the recipes of the leaderboard, in hours; ARGS="recipes.size=quick" takes minutes
+recipes: .venv/complete ## train the recipes of the leaderboard, in two hours on 2 cores; ARGS="recipes.size=quick" takes minutes
 	$(BIN)/python -m fmnist_lightning.recipes $(ARGS)
 
 benchmark: .venv/complete ## benchmark this machine, ANN and CNN; ARGS="repeats=3 images=12000" is quick

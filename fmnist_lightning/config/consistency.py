@@ -46,6 +46,9 @@ def validate_config(cfg: DictConfig, known: Set[str] | None = None) -> None:
         )
     if "optimizer.nesterov" in keys and cfg.optimizer.nesterov and cfg.optimizer.momentum == 0:
         raise ValueError("optimizer.momentum=0: Nesterov's method needs one above 0; add optimizer.nesterov=false")
+    for key in ("model.hidden", "model.head"):
+        if "optimizer.lr_factor" in keys and key in keys and not OmegaConf.select(cfg, key):
+            raise ValueError(f"{key}=[]: optimizer=muon needs a hidden dense layer; use optimizer=adamw")
     clips = cfg.trainer.gradient_clip_val is not None and cfg.trainer.precision not in ("auto", "32-true")
     if clips and "optimizer.fused" in keys and cfg.optimizer.fused:
         raise ValueError(

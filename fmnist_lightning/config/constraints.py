@@ -11,10 +11,12 @@ class Constraint(NamedTuple):
     is_valid: Callable[[Any], bool]
 
 
-def to_override(value: object) -> str:
+def to_override(value: Any) -> str:
     """The value as a user types it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if is_list(value):
+        return f"[{','.join(map(to_override, value))}]"
     return str(value)
 
 

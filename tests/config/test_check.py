@@ -49,7 +49,7 @@ BAD = {
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "an integer, at least 1"],
     "data.augment=3": ["true, false, photos or a list of flip, crop, erase"],
-    "data.augment=[flip,turn]": ["such as [flip,erase]"],
+    "data.augment=[flip,turn]": ["data.augment=[flip,turn]:", "such as [flip,erase]"],
     "data.erase_area=[0.2,0.1]": ["the smaller one first"],
     "callbacks.best_checkpoint.save_on_train_epoch_end=5": ["true or false"],
     "callbacks.checkpoint.every_n_train_steps=0": ["null or an integer, at least 1"],
@@ -203,6 +203,13 @@ def test_conflicting_values_are_rejected_with_a_remedy(typed, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         validate_command_line(typed)
     validate_command_line([*typed, words.removeprefix("add ")])
+
+
+@pytest.mark.parametrize(("model", "layers"), [("cnn", "model.head=[]"), ("ann", "model.hidden=[]")])
+def test_muon_without_a_hidden_dense_layer_is_rejected(model, layers):
+    with pytest.raises(ValueError, match=re.escape(f"{layers}: optimizer=muon needs a hidden dense layer")):
+        validate_command_line([f"model={model}", layers, "optimizer=muon"])
+    validate_command_line([f"model={model}", layers, "optimizer=adamw"])
 
 
 def test_sweep_of_ddp_runs_or_into_another_sweep_is_rejected(validate_command, tmp_path):

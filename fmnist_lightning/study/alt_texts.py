@@ -14,7 +14,7 @@ def scores(result: Result, model: str) -> str:
     outside = [name for name, value in (f1 | {"accuracy": result["accuracy"]}).items() if value["within"] is False]
     return (
         f"{model.upper()}: mean F1 from {f1[lowest]['mean']:.3f} ({lowest}) to {f1[highest]['mean']:.3f} ({highest}), "
-        f"accuracy {result['accuracy']['mean']:.3f}; reported accuracy {result['accuracy']['printed']:.2f}. "
+        f"accuracy {result['accuracy']['mean']:.3f}; reported accuracy {result['accuracy']['reported']:.2f}. "
         f"Reported value outside the prediction interval: {', '.join(outside) or 'none'}."
     )
 
@@ -36,7 +36,8 @@ def curves(runs: Sequence[Result], model: str, measure: str) -> str:
 def ablation(result: Result, model: str) -> str:
     """Of the validation loss of the four variants by epoch."""
     variants = ", ".join(
-        f"{cell['val_loss']['mean']:.3f} {name_layers(cell['dropout'], cell['batch_norm'])}" for cell in result["cells"]
+        f"{variant['val_loss']['mean']:.3f} {name_layers(variant['dropout'], variant['batch_norm'])}"
+        for variant in result["variants"]
     )
     return f"{model.upper()}, validation loss by epoch of four variants. In the best epoch: {variants}."
 

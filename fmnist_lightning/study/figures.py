@@ -51,9 +51,9 @@ class StudyPlotter(Plotter):
     def _scores(self, axes: Axes, result: Result, model: str, legend: bool) -> None:
         rows = [(row["name"], row["f1"]) for row in result["per_class"]] + [("accuracy", result["accuracy"])]
         at = range(len(rows))
-        means, reported = ([value[key] for _, value in rows] for key in ("mean", "printed"))
+        means, reported = ([value[key] for _, value in rows] for key in ("mean", "reported"))
         axes.plot(means, at, "o", color=_COLOUR[model], label=f"{model.upper()}, mean of {_seeds(result['n'])}")
-        intervals = [value["one_more"] or [value["mean"]] * 2 for _, value in rows]
+        intervals = [value["prediction_interval"] or [value["mean"]] * 2 for _, value in rows]
         bar: dict[str, Any] = {"color": _COLOUR[model], "linewidth": 5, "alpha": 0.35}
         label = "prediction interval" if legend and result["n"] > 1 else "_"
         axes.hlines(at, *zip(*intervals, strict=True), label=label, **bar)

@@ -108,8 +108,8 @@ def findings(records: Records, wrong: list[Wrong], duplicates: list[Duplicate]) 
     """The part of results.json about single images: their indices, and accuracies without the near-duplicates."""
     copies = {pair.image for pair in duplicates}
     result: dict[str, Any] = {
-        "always_wrong": [_entry(image) for image in wrong],
-        "near_duplicates": [_entry(pair) for pair in duplicates],
+        "always_wrong": [image._asdict() for image in wrong],
+        "near_duplicates": [pair._asdict() for pair in duplicates],
         "near_duplicate_below": SAME_GARMENT,
         "accuracy_without_near_duplicates": {},
         "confused_pairs": {},
@@ -120,13 +120,8 @@ def findings(records: Records, wrong: list[Wrong], duplicates: list[Duplicate]) 
         result["accuracy_without_near_duplicates"][model] = describe(
             [(r.predicted == r.labels)[keep].double().mean().item() for r in runs.values()]
         )
-        result["confused_pairs"][model] = [_entry(pair) for pair in confused_pairs(runs)]
+        result["confused_pairs"][model] = [pair._asdict() for pair in confused_pairs(runs)]
     return result
-
-
-def _entry(found: Confused | Wrong | Duplicate) -> dict[str, Any]:
-    """As results.json has it, where `predicted_as` has always been `instead`."""
-    return {{"predicted_as": "instead"}.get(key, key): value for key, value in found._asdict().items()}
 
 
 class ImageUrls:

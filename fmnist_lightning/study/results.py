@@ -1,7 +1,4 @@
-"""The content of results.json: scores compared to the reported ones, ablation, training sizes, choices, claims.
-
-Keys since version 0.1: `printed` is reported, `one_more` a prediction interval, `cells` variants, `swing` fluctuation.
-"""
+"""The content of results.json: scores compared to the reported ones, ablation, training sizes, choices, claims."""
 
 import math
 from collections.abc import Mapping
@@ -88,7 +85,13 @@ def compare_to_reported(values: list[float], reported: float) -> Result:
     half_digit = 0.5 * 10**-DIGITS
     within = None if interval is None else interval[0] - half_digit <= reported <= interval[1] + half_digit
     difference = round(described["mean"] - reported, 6)
-    return {**described, "one_more": interval, "printed": reported, "difference": difference, "within": within}
+    return {
+        **described,
+        "prediction_interval": interval,
+        "reported": reported,
+        "difference": difference,
+        "within": within,
+    }
 
 
 def large_differences(result: Result) -> list[str]:
@@ -127,11 +130,11 @@ def ablation(records: Records, model: str) -> Result:
                 "gap": describe([run.gap("best") for run in runs]),
                 "gap_last": describe([run.gap("last") for run in runs]),
                 "epochs_to_reach": describe([epochs_to(run, loss_to_reach) for run in runs]),
-                "swing": None if None in fluctuations else describe([s for s in fluctuations if s is not None]),
+                "fluctuation": None if None in fluctuations else describe([s for s in fluctuations if s is not None]),
                 "epochs": [run.summary["epochs"] for run in runs],
             }
         )
-    return {"seeds": seeds, "loss_to_reach": loss_to_reach, "swing_until": shortest, "cells": rows}
+    return {"seeds": seeds, "loss_to_reach": loss_to_reach, "fluctuation_until": shortest, "variants": rows}
 
 
 def training_size(records: Records, model: str) -> list[Result]:

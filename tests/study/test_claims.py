@@ -49,7 +49,7 @@ def test_each_verdict_has_evidence():
     for claim in judge(records, {m: ablation(records, m) for m in ("ann", "cnn")}):
         assert claim["evidence"]
         for part in claim["evidence"]:
-            assert part["text"] and part["test"] and part["must_be"]
+            assert part["text"] and part["test"] and part["criterion"]
             assert part["n"] > 1
     first = judge(records, {m: ablation(records, m) for m in ("ann", "cnn")})[0]["evidence"][0]
     assert first["estimate"] == pytest.approx(
@@ -71,13 +71,15 @@ def test_tables_use_the_runs_of_the_right_variants():
     records = make_records(as_claimed)
     result = compare(records[Variant("cnn")], "cnn")
     assert result["n"] == 3
-    assert result["per_class"][6]["recall"]["printed"] == 0.71
+    assert result["per_class"][6]["recall"]["reported"] == 0.71
     assert sum(map(sum, result["confusion_matrix"])) == pytest.approx(1000, abs=0.1)
     sizes = training_size(records, "ann")
     assert [row["fraction"] for row in sizes] == [0.05, 0.1, 0.25, 0.5, 1.0]
     assert sizes[0]["accuracy"]["mean"] < sizes[-1]["accuracy"]["mean"]
     table = ablation(records, "ann")
-    assert {(variant["dropout"], variant["batch_norm"]): variant["gap_last"]["mean"] for variant in table["cells"]} == {
+    assert {
+        (variant["dropout"], variant["batch_norm"]): variant["gap_last"]["mean"] for variant in table["variants"]
+    } == {
         (True, True): pytest.approx(0.11),
         (True, False): pytest.approx(0.11),
         (False, True): pytest.approx(0.51),

@@ -85,10 +85,10 @@ def test_results_contain_every_part(made):
     for model in ("ann", "cnn"):
         result = results["models"][model]
         assert (result["n"], result["seeds"]) == (1, [0])
-        assert set(result["accuracy"]) >= {"mean", "std", "values", "interval", "printed", "difference", "within"}
+        assert set(result["accuracy"]) >= {"mean", "std", "values", "interval", "reported", "difference", "within"}
         assert len(result["per_class"]) == 10
         assert {"macro", "weighted", "confusion_matrix"} <= set(result)
-        assert len(results["ablation"][model]["cells"]) == 4
+        assert len(results["ablation"][model]["variants"]) == 4
         assert [row["images"] for row in results["training_size"][model]] == [10, 10, 20, 40, 80]
     assert len(results["claims"]) == 6
     assert {claim["verdict"] for claim in results["claims"]} <= {"holds", "does not hold", "undecided"}

@@ -46,6 +46,7 @@ def start(argv: list[str]) -> int:
         flags = [argument for argument in argv if argument not in arguments.overrides]
         sys.argv[1:] = [*flags, *overrides, *worker_overrides()]
         if launch.multirun and not arguments.cfg:
+            launch.skip_validation_of_batches()
             jobs.lines = JobLines(launch)
             print(*jobs.lines.heading(), sep="\n", flush=True)
         try:

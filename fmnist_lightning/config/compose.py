@@ -82,12 +82,16 @@ class Composer:
         set_hydra_config(cfg)
         return cfg
 
-    def compose_job(self, groups: Sequence[Override], values: Sequence[Override]) -> DictConfig:
-        """As `compose`, for sweeps: composes each choice of groups once and applies the values to a copy."""
+    def compose_groups(self, groups: Sequence[Override]) -> DictConfig:
+        """The configuration with these options, composed once; it must not be changed."""
         choice = tuple(override.input_line or "" for override in groups)
         if choice not in self._bases:
             self._bases[choice] = self.compose(choice)
-        cfg = copy.deepcopy(self._bases[choice])
+        return self._bases[choice]
+
+    def compose_job(self, groups: Sequence[Override], values: Sequence[Override]) -> DictConfig:
+        """As `compose`, for sweeps: composes each choice of groups once and applies the values to a copy."""
+        cfg = copy.deepcopy(self.compose_groups(groups))
         settings = cfg.hydra.job.config.override_dirname
         with read_write(cfg.hydra):
             ConfigLoaderImpl._apply_overrides_to_config(list(values), cfg)

@@ -104,13 +104,15 @@ def _check_jobs(
     """Checks each value of each key once per choice of groups, not their product; returns the first job's config."""
     first_job = None
     for choice in itertools.product(*groups):
-        base = composer.compose([override.input_line or "" for override in choice])
+        base = composer.compose_groups(choice)
         keys = flatten_keys(base)
         for override in itertools.chain(*values):
             validate_override(composer.loader, base, keys, override)
         cfg = composer.compose_job(choice, [options[0] for options in values])
         _check_job(cfg, set(keys), mode, check_hardware)
         for first, *others in values:  # lr=1,2 seed=0,1: checks (1, 0), (2, 0), (1, 1), but not (2, 1)
+            if first.key_or_group == "seed":
+                continue  # there may be hundreds, and nothing else depends on them: validate_override was enough
             for override in others:
                 OmegaConf.update(cfg, override.key_or_group, override.value(), force_add=True)
                 _check_job(cfg, set(keys), mode, check_hardware)

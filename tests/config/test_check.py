@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from fmnist_lightning.config import devices, machine
+from fmnist_lightning.config import devices, machine, validate
 from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import validate_command_line
 
@@ -317,6 +317,16 @@ def test_invalid_value_in_a_config_file_is_rejected(tmp_path):
 def test_missing_config_directory_is_rejected():
     with pytest.raises(ValueError, match="--config-dir=/nowhere: no such directory"):
         validate_command_line([], config_dir="/nowhere")
+
+
+def test_hundreds_of_seeds_are_validated_by_their_values_alone(monkeypatch):
+    validated = []
+    monkeypatch.setattr(validate, "validate_config", lambda cfg, known: validated.append(cfg))
+    grid = ["model=ann", "optimizer.lr=1e-4,1e-3", "seed=range(0,240)"]
+    validate_command_line(grid, multirun=True)
+    assert len(validated) == 2
+    with pytest.raises(ValueError, match="seed=-1: must be an integer from 0"):
+        validate_command_line([*grid[:2], "seed=0,1,-1"], multirun=True)
 
 
 def test_validation_imports_no_torch():

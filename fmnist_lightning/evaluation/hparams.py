@@ -40,9 +40,9 @@ def begin_run(writer: SummaryWriter, cfg: DictConfig, summary: Mapping[str, Any]
     writer.flush()
 
 
-def end_run(writer: SummaryWriter) -> None:
-    """Marks the run's row as successful."""
-    end = SessionEndInfo(status=Status.STATUS_SUCCESS)
+def end_run(writer: SummaryWriter, failed: bool = False) -> None:
+    """Marks the run's row as successful or failed; TensorBoard keeps what is written first."""
+    end = SessionEndInfo(status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS)
     writer._get_file_writer().add_summary(_summary(metadata.SESSION_END_INFO_TAG, session_end_info=end))
 
 

@@ -13,8 +13,9 @@ METRICS = (
 
 
 def run_values(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The values of METRICS by tag, `GROUP/NAME`, taken from a summary."""
-    val, test = summary["val"], summary["test"]
+    """The values of METRICS by tag, `GROUP/NAME`, taken from a summary; a trial of a search has no test scores."""
+    val, test = summary["val"], summary.get("test")
     best = (summary["monitored"]["value"], val["loss"], val["accuracy"])
-    scores = (test["accuracy"], test["macro"]["f1"], test["loss"], summary["epochs"], summary["fit_seconds"])
-    return {f"{GROUP}/{name}": value for name, value in zip(METRICS, (*best, *scores), strict=True)}
+    scores = (test["accuracy"], test["macro"]["f1"], test["loss"]) if test else ()
+    values = dict(zip(METRICS, (*best, *scores), strict=False)) | {name: summary[name] for name in METRICS[-2:]}
+    return {f"{GROUP}/{name}": value for name, value in values.items()}

@@ -55,7 +55,15 @@ def end_run(
     writer.add_text("config", f"```yaml\n{texts['config']}\n```", epoch)
     writer.add_text("report", f"```\n{texts['report']}\n```", epoch)
     writer.add_text("provenance", f"```json\n{json.dumps(origin, indent=2)}\n```", epoch)
-    hparams.end_run(writer)
+    hparams.end_run(writer, failed=summary["status"] == "failed")
+
+
+def end_untested(writer: SummaryWriter, summary: Mapping[str, Any]) -> None:
+    """Ends the row of the HParams table of a run that failed or is not tested, as the trials of a search."""
+    failed = summary["status"] == "failed"
+    for tag, value in run_values(summary).items() if "val" in summary and not failed else ():
+        writer.add_scalar(tag, value, summary["best_epoch"])
+    hparams.end_run(writer, failed)
 
 
 def pr_curves(labels: Tensor, probabilities: Tensor, class_names: Sequence[str]) -> dict[str, np.ndarray]:

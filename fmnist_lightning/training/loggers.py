@@ -117,9 +117,18 @@ def log_report(logger: Logger, summary: Mapping[str, Any], run: Run) -> None:
 
 
 def finish_loggers(loggers: Sequence[Logger], summary: Mapping[str, Any]) -> None:
-    """Reports the final status of summary.json to the loggers, and ends the process of wandb."""
+    """Reports the final status of summary.json to the loggers, to TensorBoard if it failed; ends wandb's process."""
     status = summary["status"]
     for logger in loggers:
+        # the report ends TensorBoard's row of a run that is tested; an interrupted run may be resumed
+        if isinstance(logger, TensorBoardLogger) and (
+            status == "failed" or ("test" not in summary and status != "interrupted")
+        ):
+            from fmnist_lightning.evaluation import tensorboard  # which imports matplotlib
+
+            with suppress(Exception):  # the run has ended
+                tensorboard.end_untested(logger.experiment, summary)
+                logger.finalize(status)
         if isinstance(logger, TensorBoardLogger | DummyLogger):
             continue
         ended = {"failed": "failed", "interrupted": "aborted"}.get(status, "success")

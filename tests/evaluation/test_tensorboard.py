@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 RUNS = ["0_ann_lr0.003_seed0", "1_cnn_lr0.003_seed0", "2_ann_lr1e+30_seed0", "3_cnn_lr1e+30_seed0"]
-SCORED = RUNS[:2]
+SCORED, FAILED = RUNS[:2], RUNS[2:]
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 METRICS = [
     "whole_run/best/monitored",
@@ -112,6 +112,8 @@ def test_hparams_has_a_row_per_run_with_all_columns(address):
     for name in SCORED:
         assert groups[name]["sessions"][0]["status"] == "STATUS_SUCCESS"
         assert [value["name"]["tag"] for value in groups[name]["metricValues"]] == METRICS
+    for name in FAILED:
+        assert groups[name]["sessions"][0]["status"] == "STATUS_FAILURE"
 
 
 def test_columns_include_the_keys_that_vary_in_a_sweep(sweep, composed):

@@ -10,6 +10,9 @@ import torch
 
 from fmnist_lightning.evaluation.comparison import Comparison
 from fmnist_lightning.evaluation.comparison_page import build_page
+from fmnist_lightning.evaluation.sweep_page import sweep_files
+from fmnist_lightning.runs.ranking import ranked
+from fmnist_lightning.runs.sweep_page import to_page
 from tests.evaluation.conftest import EPOCH, NAMES, compared_runs, make_predictions, make_report
 from tests.study.conftest import make_page
 
@@ -46,9 +49,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (folder / f"{name}.html").write_text(files["report.html"])
     for name, num in COMPARISONS.items():
         (folder / f"{name}.html").write_text(make_comparison(num))
+    (folder / "sweep.html").write_text(make_sweep())
     make_page(folder / "study")
     return {"study": folder / "study" / "report.html"} | {
-        name: folder / f"{name}.html" for name in (*REPORTS, *COMPARISONS)
+        name: folder / f"{name}.html" for name in (*REPORTS, *COMPARISONS, "sweep")
     }
 
 
@@ -59,6 +63,26 @@ def make_comparison(num: int) -> str:
     names = {run.name for run in runs}
     told = Comparison(runs, runs[0], "the first run", settings, [runs], names, [LONG], NAMES)
     return build_page(told, torch.zeros(500, 28, 28, dtype=torch.uint8), f"python {LONG}")
+
+
+def make_sweep() -> str:
+    """The page of a sweep with long values, many jobs and errors."""
+    scores = {"val_loss": 0.3, "val_accuracy": 0.9, "test_accuracy": 0.9, "best_epoch": 9, "epochs": 20, "seconds": 1.5}
+    rank = {"monitored": "val/loss", "mode": "min", "value": 0.3, "images": (), "data_note": LONG, "partial": ""}
+    rows = [
+        {
+            **{"job": str(i), "status": "completed", "error": LONG, "href": "x", **rank, **scores},
+            "overrides": {
+                "data.root": LONG,
+                "optimizer.lr": str(i // 3),
+                "model.hidden": LONG + str(i),
+                "seed": str(i),
+            },
+        }
+        for i in range(48)
+    ]
+    page = to_page(ranked(rows), LONG)
+    return str(sweep_files(rows, ["optimizer.lr", "model.hidden", "seed"], page)["sweep.html"])
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +98,14 @@ def browser() -> "Iterator[Browser]":
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, "study"])
+@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, "study", "sweep"])
 def test_page_is_not_wider_than_its_window(name, width, browser, pages):
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(pages[name].as_uri())
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    if name != "comparison of 26":  # has nothing that scrolls sideways, either
+    if name not in ("comparison of 26", "sweep"):  # has nothing that scrolls sideways, either
         assert page.evaluate(CUT_OFF) == []
     page.close()
 

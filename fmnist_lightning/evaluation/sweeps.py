@@ -1,17 +1,22 @@
 """The figure of a sweep: validation loss and accuracy against the swept keys."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from fmnist_lightning.evaluation.figures import Plotter
+from fmnist_lightning.evaluation.svg import to_svg
 
 MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
 LOG_SCALE_RATIO = 8.0  # highest / lowest value from which an axis is logarithmic
+PAGE_SIZE = (4.8, 3.6)  # inches: text has the size of the page's on a phone
+MAX_NAMES = 12  # lines with a name in the legend and a shaded range
+ON_LIGHT = "#101418"  # text of a heat map's cell, whether the page is light or dark
 Row = Mapping[str, Any]
 
 
@@ -29,24 +34,52 @@ def draw_sweep(rows: Sequence[Row], swept_keys: Sequence[str], warnings: Sequenc
     Returns:
         A PNG; None if nothing was swept or no job has scores.
     """
-    rows = [row for row in rows if row["val_loss"] is not None]
-    keys = [key for key in swept_keys if key != "seed"] or list(swept_keys)
-    if not rows or not keys:
-        return None
     plotter = Plotter(note="\n".join(warnings))
-    numbers = [key for key in keys if _are_numbers(rows, key)]
+    if (drawn := _Drawn.of(rows, swept_keys)) is None:
+        return None
     with plotter.defaults():
         figure = Figure(figsize=(10.5, 4.4), layout="constrained")
-        for axes, (measure, title) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
-            if len(keys) == 2 and len(numbers) == 2:
-                _heat_map(figure, axes, rows, keys, measure, plotter.shades)
-            else:
-                x = (numbers or keys)[0]
-                _lines(axes, rows, x, [key for key in keys if key != x], measure, numeric=bool(numbers))
-                axes.set_ylabel(title)
-                axes.grid(alpha=0.6)
-            axes.set_title(title)
+        for axes, measure in zip(figure.subplots(1, 2), MEASURES, strict=True):
+            _panel(axes, drawn, measure, plotter.shades)
         return plotter.to_png(figure)
+
+
+def sweep_charts(rows: Sequence[Row], swept_keys: Sequence[str]) -> list[Markup]:
+    """The same for a page: an SVG for each measure; arguments as for `draw_sweep`."""
+    plotter, charts = Plotter(), []
+    if (drawn := _Drawn.of(rows, swept_keys)) is None:
+        return []
+    with plotter.defaults():
+        for measure, title in MEASURES.items():
+            figure = Figure(figsize=PAGE_SIZE, layout="constrained")
+            _panel(figure.subplots(), drawn, measure, plotter.shades)
+            charts.append(to_svg(figure, f"{title} by {', '.join(drawn.keys)}; the values are in the table below"))
+    return charts
+
+
+class _Drawn(NamedTuple):
+    rows: list[Row]  # with scores
+    keys: list[str]  # without the seed, if others were swept
+    numbers: list[str]  # the keys whose values are numbers
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], swept_keys: Sequence[str]) -> Self | None:
+        """None if there is nothing to draw."""
+        scored = [row for row in rows if row["val_loss"] is not None]
+        keys = [key for key in swept_keys if key != "seed"] or list(swept_keys)
+        return cls(scored, keys, [key for key in keys if _are_numbers(scored, key)]) if scored and keys else None
+
+
+def _panel(axes: Axes, drawn: _Drawn, measure: str, shades: Colormap) -> None:
+    rows, keys, numbers = drawn
+    if len(keys) == 2 and len(numbers) == 2:
+        _heat_map(axes, rows, keys, measure, shades)
+    else:
+        x = (numbers or keys)[0]
+        _lines(axes, rows, x, [key for key in keys if key != x], measure, numeric=bool(numbers))
+        axes.set_ylabel(MEASURES[measure])
+        axes.grid(alpha=0.6)
+    axes.set_title(MEASURES[measure])
 
 
 def _are_numbers(rows: Sequence[Row], key: str) -> bool:
@@ -70,25 +103,25 @@ def _lines(axes: Axes, rows: Sequence[Row], x: str, others: Sequence[str], measu
     order: dict[Any, Any] = {}
     for at, *_ in sorted(by_setting, key=lambda setting: float(setting[0]) if numeric else 0.0):
         order.setdefault(at, float(at) if numeric else len(order))
-    for line in dict.fromkeys(setting[1:] for setting in by_setting):
+    lines = list(dict.fromkeys(setting[1:] for setting in by_setting))
+    for line in lines:
         points = [(order[at], by_setting[at, *line]) for at in order if (at, *line) in by_setting]
         places = [place for place, _ in points]
         label = ", ".join(f"{key}={value}" for key, value in zip(others, line, strict=True))
         drawn = axes.plot(places, [np.mean(values) for _, values in points], "o-", label=label or None)
-        low, high = ([float(edge(values)) for _, values in points] for edge in (min, max))
-        axes.fill_between(places, low, high, color=drawn[0].get_color(), alpha=0.2, lw=0)
+        if len(lines) <= MAX_NAMES:
+            low, high = ([float(edge(values)) for _, values in points] for edge in (min, max))
+            axes.fill_between(places, low, high, color=drawn[0].get_color(), alpha=0.2, lw=0)
     if numeric and min(order.values()) > 0 and max(order.values()) / min(order.values()) >= LOG_SCALE_RATIO:
         axes.set_xscale("log")
     axes.set_xticks(list(order.values()), list(order), minor=False)
     axes.minorticks_off()
     axes.set_xlabel(x)
-    if others:
+    if 1 < len(lines) <= MAX_NAMES:
         axes.legend(frameon=False, fontsize=8)
 
 
-def _heat_map(
-    figure: Figure, axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: Colormap
-) -> None:
+def _heat_map(axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: Colormap) -> None:
     values = _by_setting(rows, keys, measure)
     columns, lines = (sorted({setting[i] for setting in values}, key=float) for i in (0, 1))
     grid = np.full((len(lines), len(columns)), np.nan)
@@ -98,9 +131,9 @@ def _heat_map(
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
     for (line_at, column_at), value in np.ndenumerate(grid):
         if not np.isnan(value):
-            colour = "#ffffff" if value > middle else "#1c2128"
+            colour = "#ffffff" if value > middle else ON_LIGHT
             axes.text(column_at, line_at, f"{value:.4f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(lines)), lines)
     axes.set(xlabel=keys[0], ylabel=keys[1])
-    figure.colorbar(image, ax=axes)
+    axes.figure.colorbar(image, ax=axes)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a directory without a run is rejected before torch is impor
     from torch import Tensor
 
 SUMMARY = "summary.json"
+LOG = "fmnist.log"  # which conf/hydra/job_logging names
 TENSORBOARD_FILES = ("projector_config.pbtxt", "hparams.yaml")
 
 

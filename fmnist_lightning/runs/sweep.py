@@ -1,23 +1,26 @@
-"""A sweep's directory: sweep.csv, sweep.md and sweep.png with a row per job, updated after every job.
+"""A sweep's directory: sweep.csv, .md, .html and .png with a row per job, updated after every job.
 
 Rows are ordered by the metric that the jobs monitored (ranking.py). Test scores do not affect the order.
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.ranking import best, order, rank_of, ranked, warnings_of
-from fmnist_lightning.runs.run import SUMMARY, Run
+from fmnist_lightning.runs.run import LOG, SUMMARY, Run
 from fmnist_lightning.runs.settings import Row, settings_of, swept_keys
+from fmnist_lightning.runs.sweep_page import to_page
 from fmnist_lightning.runs.sweep_table import to_csv, to_markdown
 from fmnist_lightning.runs.sweep_text import final_table
 
-# draws rows, swept keys and warnings as a PNG; None if there is nothing to draw
-Draw = Callable[[Sequence[Row], Sequence[str], Sequence[str]], bytes | None]
+# from rows, swept keys and the texts of the page to the contents of sweep.html and sweep.png, by name
+Render = Callable[[Sequence[Row], Sequence[str], Mapping[str, Any]], dict[str, str | bytes]]
 
 
 class Sweep:
@@ -34,16 +37,16 @@ class Sweep:
         """A row per job that has started, the best first, jobs without scores last."""
         return ranked([_row(path.parent, self.folder) for path in self.folder.rglob(SUMMARY)])
 
-    def update(self, draw: Draw) -> None:
-        """Writes the three files; a lock serializes jobs that end at the same time."""
+    def update(self, render: Render) -> None:
+        """Writes the files; a lock serializes jobs that end at the same time."""
         with FileLock(self.folder / ".lock"):
             rows = self.rows()
             if not rows:
                 return
-            atomic_write(self.folder / "sweep.csv", to_csv(rows))
-            atomic_write(self.folder / "sweep.md", to_markdown(rows))
-            if png := draw(rows, swept_keys(rows), warnings_of(rows)):
-                atomic_write(self.folder / "sweep.png", png)
+            files = render(rows, swept_keys(rows), to_page(rows, self.folder.resolve().name))
+            files |= {"sweep.csv": to_csv(rows), "sweep.md": to_markdown(rows)}
+            for name, content in files.items():
+                atomic_write(self.folder / name, content)
 
     def show(self, options: Sequence[str] = (), num_jobs: int = 0, errors: bool = True) -> int:
         """Prints the table, and the command that repeats the best run.
@@ -69,6 +72,8 @@ class Sweep:
             by = f"{'mean ' * bool(settings_of(rows))}{order(rows)}"
             print(f"best by {by}: python -m fmnist_lightning {shlex.join([*options, *best_row['typed']])}")
             print(f"best run: {best_row['folder']}")
+        if (page := self.folder / "sweep.html").exists():
+            print(f"report: {page}")
         num_completed = sum(row["status"] in ("completed", "partial") for row in rows)
         num_jobs = max(num_jobs, len(rows))
         if num_completed < num_jobs:
@@ -87,6 +92,7 @@ def _row(folder: Path, sweep: Path) -> Row:
     name = folder.relative_to(sweep).as_posix()
     number = name.partition("_")[0]
     val, test = summary.get("val", {}), summary.get("test", {})
+    shown = next((path for path in (run.report_html, folder / LOG) if path.is_file()), None)
     return {
         "job": number if number.isdecimal() else name,
         "status": summary["status"],
@@ -100,6 +106,7 @@ def _row(folder: Path, sweep: Path) -> Row:
         "epochs": summary.get("epochs"),
         "seconds": summary.get("fit_seconds"),
         "folder": str(folder),
+        "href": quote(shown.relative_to(sweep).as_posix()) if shown else "",
         "written": run.summary_json.stat().st_mtime if run.summary_json.exists() else 0.0,
         "error": str(summary.get("error", "")),
     }

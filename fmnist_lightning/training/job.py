@@ -69,7 +69,7 @@ class Jobs:
         finally:
             if self.lines:
                 with suppress(OSError):  # reported at the end of the sweep, if it persists
-                    Sweep(settings.sweep.dir).update(_draw)
+                    Sweep(settings.sweep.dir).update(_render)
                 gc.collect()  # a run's objects form reference cycles, which Python collects too rarely
                 trim_heap()
         self.failed |= bool(message) or summary.get("status") == "failed"
@@ -176,14 +176,14 @@ def finish_sweep(folder: str, lines: JobLines, options: Sequence[str]) -> int:
         return 0  # no job has started
     sweep, unwritten = Sweep(folder), 0
     try:
-        sweep.update(_draw)
+        sweep.update(_render)
     except OSError as error:
         print(f"error: {format_error(error)}", file=sys.stderr)
         unwritten = 1
     return sweep.show(options, lines.num_jobs, errors=lines.has_own_output) or unwritten
 
 
-def _draw(rows: Any, keys: Any, warnings: Any) -> bytes | None:
-    from fmnist_lightning.evaluation.sweeps import draw_sweep  # which imports matplotlib
+def _render(rows: Any, keys: Any, page: Any) -> dict[str, str | bytes]:
+    from fmnist_lightning.evaluation.sweep_page import sweep_files  # which imports matplotlib
 
-    return draw_sweep(rows, keys, warnings)
+    return sweep_files(rows, keys, page)

@@ -7,7 +7,7 @@ import pytest
 
 from fmnist_lightning.config.trainer_arguments import trainer_arguments
 from fmnist_lightning.config.validate import validate_command_line
-from fmnist_lightning.evaluation.sweeps import draw_sweep
+from fmnist_lightning.evaluation.sweep_page import sweep_files
 from fmnist_lightning.runs.ranking import best, ranked
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep import Sweep
@@ -149,5 +149,5 @@ def test_partial_job_is_never_best(tmp_path):
     assert best(rows)["job"] == "full"
     Run(tmp_path / "full").summary_json.unlink()
     assert best(Sweep(tmp_path).rows()) is None
-    Sweep(tmp_path).update(draw_sweep)
+    Sweep(tmp_path).update(sweep_files)
     assert "trainer.max_steps=3" in (tmp_path / "sweep.csv").read_text()

@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from fmnist_lightning.evaluate import evaluate
-from fmnist_lightning.evaluation.sweeps import draw_sweep
+from fmnist_lightning.evaluation.sweep_page import sweep_files
 from fmnist_lightning.runs.files import checksum_path
 from fmnist_lightning.runs.resume import find_run
 from fmnist_lightning.runs.run import Run
@@ -307,7 +307,7 @@ def test_sweep_tolerates_untrusted_summaries(victim, tmp_path):
         "error": "<img src=x onerror=alert(1)>",
     }
     victim.summary_json.write_text(json.dumps(evil))
-    Sweep(tmp_path).update(draw_sweep)
+    Sweep(tmp_path).update(sweep_files)
     table = (tmp_path / "sweep.md").read_text()
     assert "<script>" not in table
     assert "<img" not in table

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fmnist_lightning.evaluation.sweeps import draw_sweep
+from fmnist_lightning.evaluation.sweep_page import sweep_files
 from fmnist_lightning.runs.sweep import Sweep
 
 NOTE = "synthetic images, NOT Fashion-MNIST"
@@ -40,7 +40,7 @@ def shown(folder: Path, capsys: pytest.CaptureFixture[str], *jobs: dict[str, Any
     for number, summary in enumerate(jobs):
         (folder / str(number)).mkdir()
         (folder / str(number) / "summary.json").write_text(json.dumps(summary))
-    Sweep(folder).update(draw_sweep)
+    Sweep(folder).update(sweep_files)
     Sweep(folder).show()
     with (folder / "sweep.csv").open(newline="") as file:
         table = [row["job"] for row in csv.DictReader(file)]

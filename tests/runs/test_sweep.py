@@ -121,10 +121,11 @@ def test_output_is_a_line_per_job_and_a_table_in_80_columns(made):
 
 def test_output_ends_with_the_best_run_and_how_to_continue(made, sweep):
     best = table(sweep.folder)[0]
-    *_, command, run, again, last = made.stdout.strip().splitlines()
+    *_, command, run, report, again, last = made.stdout.strip().splitlines()
     assert command.startswith("best by mean validation loss: python -m fmnist_lightning data=synthetic")
     assert f"optimizer.lr={best['optimizer.lr']} seed={best['seed']}" in command
     assert run == f"best run: grid/{best['job']}_ann_lr0.003_seed{best['seed']}"
+    assert report == "report: grid/sweep.html"
     assert again.startswith("2 of 4 jobs are completed; the same command with hydra.sweep.dir=grid continues")
     assert last == "sweep: grid"
 

@@ -16,7 +16,7 @@ MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation ac
 LOG_SCALE_RATIO = 8.0  # highest / lowest value from which an axis is logarithmic
 PAGE_SIZE = (4.8, 3.6)  # inches: text has the size of the page's on a phone
 MAX_NAMES = 12  # lines with a name in the legend and a shaded range
-ON_LIGHT = "#101418"  # text of a heat map's cell, whether the page is light or dark
+ON_LIGHT, ON_DARK = "#101418", "#fefefe"  # text of a heat map's cell: no colours of svg.VARIABLES, which a page changes
 Row = Mapping[str, Any]
 
 
@@ -131,7 +131,7 @@ def _heat_map(axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
     for (line_at, column_at), value in np.ndenumerate(grid):
         if not np.isnan(value):
-            colour = "#ffffff" if value > middle else ON_LIGHT
+            colour = ON_DARK if value > middle else ON_LIGHT
             axes.text(column_at, line_at, f"{value:.4f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(lines)), lines)

@@ -16,7 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fmnist_lightning.evaluation.run_values import GROUP, METRICS
 
-FIRST = ("model", "optimizer.lr", "seed")
+NUM_SHOWN = 5
+FIRST = ("model", "optimizer.lr", "seed")  # beside the keys that vary, if there is room
 NUMBERS = (
     *("optimizer.lr", "optimizer.weight_decay", "model.dropout", "data.batch_size", "data.train_fraction"),
     *("trainer.max_epochs", "seed"),
@@ -30,7 +31,7 @@ def begin_run(writer: SummaryWriter, cfg: DictConfig, summary: Mapping[str, Any]
         writer: of the run directory.
         cfg: the run's.
         summary: with its model, data and precision.
-        varied: keys that vary in the multirun of which the run is a job.
+        varied: keys that vary in the multirun or search of which the run is a part; their columns come first.
     """
     for part in _start(columns(cfg, summary, varied), varied):
         writer._get_file_writer().add_summary(part)
@@ -52,7 +53,7 @@ def columns(cfg: DictConfig, summary: Mapping[str, Any], varied: Collection[str]
     Args:
         cfg: the run's.
         summary: with its model, data and precision.
-        varied: keys that vary in the multirun of which the run is a job; those that are no columns are added.
+        varied: keys that vary in the multirun or search of the run; those that are no columns are added.
     """
     texts = {
         "model": str(summary["model"]),
@@ -88,11 +89,12 @@ def _select(cfg: DictConfig, key: str) -> str | float | None:
 
 def _start(values: Mapping[str, str | float], varied: Collection[str]) -> list[Summary]:
     """The columns, and the run's row without scores."""
+    first = {*varied, *FIRST[: max(0, NUM_SHOWN - len(varied))]}
     infos = [
         HParamInfo(
             name=name,
             type=DataType.DATA_TYPE_STRING if isinstance(value, str) else DataType.DATA_TYPE_FLOAT64,
-            differs=name in FIRST or name in varied,
+            differs=name in first,
         )
         for name, value in values.items()
     ]

@@ -4,6 +4,7 @@ Optuna's plots are drawn by Matplotlib as SVG: they need no script, take the pag
 readable when printed. Browsing interactively is what optuna-dashboard is for.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lightning.evaluation.report import templates
@@ -35,7 +37,7 @@ def search_page(
     runs: Mapping[int, Path],
     metric: str = "validation loss",
     command: str = "",
-    dashboard: str = "",
+    storage: str = "",
 ) -> str:
     """The page, which belongs into the directory of the run directories.
 
@@ -44,13 +46,13 @@ def search_page(
         runs: the run directories by the number of their trial; other trials are left out of the table.
         metric: the name of what the search optimizes.
         command: that trains the best trial's run.
-        dashboard: the command that shows the study in optuna-dashboard.
+        storage: of the study, as optuna-dashboard takes it: the path of a journal file, or a URL without a password.
     """
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number in runs]
     completed = any(trial.state == TrialState.COMPLETE for trial in trials)
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     counts = Counter(_state(trial) for trial in trials)
-    lines = [_line(trial, names, runs[trial.number]) for trial in trials]
+    lines = [_line(study, trial, names, runs[trial.number]) for trial in trials]
     best = study.best_trial.number if completed else None
     return (
         templates("fmnist_lightning.evaluation")
@@ -65,9 +67,10 @@ def search_page(
             parameters={name: _text(value) for name, value in study.best_params.items()} if completed else {},
             columns=["trial", "state", metric, *names, "best epoch", "seconds"],
             lines=lines,
+            failures=[line for line in lines if line.error],
             charts=search_charts(study, metric) if completed else {},
             command=command,
-            dashboard=dashboard,
+            storage=shlex.quote(storage) if storage else "",
         )
     )
 
@@ -76,8 +79,12 @@ def _state(trial: FrozenTrial) -> str:
     return str(STATES.get(trial.state, trial.state.name.lower()))
 
 
-def _line(trial: FrozenTrial, names: list[str], folder: Path) -> Line:
-    cells = [f"{trial.value:.4f}" if trial.value is not None else ""]
+def _line(study: optuna.Study, trial: FrozenTrial, names: list[str], folder: Path) -> Line:
+    values = list(trial.intermediate_values.values())
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        values = [trial.value]
+    best = min if study.direction == StudyDirection.MINIMIZE else max
+    cells = [f"{best(values):.4f}" if values else ""]
     cells += [_text(trial.params[name]) if name in trial.params else "" for name in names]
     epochs = len(trial.intermediate_values)
     best_epoch = trial.user_attrs.get("best_epoch")

@@ -1,5 +1,6 @@
 """The figure of a sweep: validation loss and accuracy against the swept keys."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +16,8 @@ from fmnist_lightning.evaluation.svg import to_svg
 MEASURES = {"val_loss": "validation loss (nats)", "val_accuracy": "validation accuracy"}
 LOG_SCALE_RATIO = 8.0  # highest / lowest value from which an axis is logarithmic
 PAGE_SIZE = (4.8, 3.6)  # inches: text has the size of the page's on a phone
-MAX_NAMES = 12  # lines with a name in the legend and a shaded range
+MAX_NAMES, MAX_LENGTH = 12, 50  # lines with a name in the legend and a shaded range; characters of a name
+MAX_TICKS, MAX_TICK_LENGTH = 20, 20  # along the x axis; characters of a value there and in a name
 ON_LIGHT, ON_DARK = "#101418", "#fefefe"  # text of a heat map's cell: no colours of svg.VARIABLES, which a page changes
 Row = Mapping[str, Any]
 
@@ -107,18 +109,27 @@ def _lines(axes: Axes, rows: Sequence[Row], x: str, others: Sequence[str], measu
     for line in lines:
         points = [(order[at], by_setting[at, *line]) for at in order if (at, *line) in by_setting]
         places = [place for place, _ in points]
-        label = ", ".join(f"{key}={value}" for key, value in zip(others, line, strict=True))
+        label = ", ".join(f"{key}={_short(value)}" for key, value in zip(others, line, strict=True))
         drawn = axes.plot(places, [np.mean(values) for _, values in points], "o-", label=label or None)
         if len(lines) <= MAX_NAMES:
             low, high = ([float(edge(values)) for _, values in points] for edge in (min, max))
             axes.fill_between(places, low, high, color=drawn[0].get_color(), alpha=0.2, lw=0)
     if numeric and min(order.values()) > 0 and max(order.values()) / min(order.values()) >= LOG_SCALE_RATIO:
         axes.set_xscale("log")
-    axes.set_xticks(list(order.values()), list(order), minor=False)
+    step = math.ceil(len(order) / MAX_TICKS)
+    ticks = [_short(name) for name in list(order)[::step]]
+    slant: dict[str, Any] = {"rotation": 30, "ha": "right"} if len("".join(ticks)) > MAX_LENGTH else {}
+    axes.set_xticks(list(order.values())[::step], ticks, minor=False, **slant)
     axes.minorticks_off()
     axes.set_xlabel(x)
-    if 1 < len(lines) <= MAX_NAMES:
+    names = [str(drawn.get_label()) for drawn in axes.lines]
+    if 1 < len(lines) <= MAX_NAMES and max(map(len, names)) <= MAX_LENGTH:
         axes.legend(frameon=False, fontsize=8)
+
+
+def _short(value: str) -> str:
+    half = MAX_TICK_LENGTH // 2 - 1
+    return value if len(value) <= MAX_TICK_LENGTH else f"{value[:half]}…{value[-half:]}"
 
 
 def _heat_map(axes: Axes, rows: Sequence[Row], keys: Sequence[str], measure: str, shades: Colormap) -> None:

@@ -3,6 +3,7 @@
 What draws is imported when there is something to draw: training starts sooner and in less memory.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,8 +22,10 @@ from fmnist_lightning.training.prepare import PreparedRun
 from fmnist_lightning.training.signals import StopOnSignal
 
 
-def begin_logging(prepared: PreparedRun, cfg: DictConfig, summary: dict[str, Any], resume: bool) -> dict[str, str]:
-    """Connects the loggers and logs the hyperparameters.
+def begin_logging(
+    prepared: PreparedRun, cfg: DictConfig, summary: dict[str, Any], resume: bool, varied: Sequence[str]
+) -> dict[str, str]:
+    """Connects the loggers and logs the hyperparameters, in TensorBoard those that vary first.
 
     Returns:
         The ids under which MLflow and wandb continue the run, by name.
@@ -31,12 +34,12 @@ def begin_logging(prepared: PreparedRun, cfg: DictConfig, summary: dict[str, Any
         if isinstance(logger, TensorBoardLogger):
             from fmnist_lightning.evaluation import hparams
 
-            hparams.begin_run(logger.experiment, cfg, summary, _varied_keys())
+            hparams.begin_run(logger.experiment, cfg, summary, varied or _swept_keys())
     settings: Any = OmegaConf.to_container(without_hydra(cfg), resolve=True)
     return start_loggers(prepared.trainer.loggers, list(cfg.logger), settings, resume)
 
 
-def _varied_keys() -> list[str]:
+def _swept_keys() -> list[str]:
     """The keys that vary in the multirun of which this run is a job."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return []

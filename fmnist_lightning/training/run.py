@@ -33,6 +33,7 @@ def train(
     overrides: Sequence[str] = (),
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
+    varied: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains, tests and reports one run.
 
@@ -42,6 +43,7 @@ def train(
         overrides: as typed, for the summary.
         resume: whether to resume the run in the directory, from its last intact checkpoint.
         callbacks: added to those of the configuration.
+        varied: keys that vary in the search of which the run is a trial; those of a multirun are known.
 
     Returns:
         The summary, as written to the directory; an empty one in processes other than rank zero. Its status is
@@ -72,7 +74,7 @@ def train(
             status.write()
         if is_rank_zero():
             at_exit.callback(finish_loggers, prepared.trainer.loggers, status.summary)
-            status.write(logger_runs=begin_logging(prepared, cfg, status.summary, resume))
+            status.write(logger_runs=begin_logging(prepared, cfg, status.summary, resume, varied))
             log.info("training: %s", {name: status.summary[name] for name in ("model", "data", "device")})
 
         seconds, divergence = fit_run(prepared, signals)

@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
 from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation import hparams
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.runs.sweep_folder import varied_keys
+from fmnist_lightning.training.run import train
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -125,6 +128,14 @@ def test_columns_include_the_keys_that_vary_in_a_sweep(sweep, composed):
     added = hparams.columns(cfg, summary, keys)
     assert list(added)[: len(columns)] == list(columns)
     assert added == columns | {"model.hidden": "[128, 64]", "optimizer.fused": "true", "optimizer.eps": 1e-8}
+
+
+def test_columns_of_a_trial_begin_with_the_keys_of_its_search(composed, tmp_path):
+    keys = ["model.dropout", "model.hidden", "optimizer.weight_decay", "data.batch_size", "optimizer.lr"]
+    train(composed("model=ann", "trainer.max_epochs=1"), tmp_path, varied=keys)
+    plugin_data = EventAccumulator(str(tmp_path)).Reload().SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data
+    infos = metadata.parse_experiment_plugin_data(plugin_data.content).hparam_infos
+    assert sorted(info.name for info in infos if info.differs) == sorted(keys)
 
 
 def test_hparams_metrics_are_those_of_the_summary(address, sweep):

@@ -35,7 +35,7 @@ def search_charts(study: optuna.Study, metric: str) -> dict[str, list[Markup]]:
     names = list(dict.fromkeys(name for trial in completed for name in trial.params))
     varied = [name for name in names if len({repr(trial.params.get(name)) for trial in completed}) > 1]
 
-    def draw(description: str, plot: Callable[[], Axes], size: tuple[float, float] = SIZE) -> Markup:
+    def draw(description: str, plot: Callable[[], Any], size: tuple[float, float] = SIZE) -> Markup:
         with _matplotlib(size):
             figure = plot().figure
             assert isinstance(figure, Figure)

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_page_has_optunas_plots_the_best_trial_and_a_line_per_trial(folder):
     page = (folder / "search.html").read_text()
-    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Best trial", *PLOTS, "Trials", "Browse interactively"]
+    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Best trial", *PLOTS, "Trials", "Errors", "Browse interactively"]
     assert page.count('<svg class="figure"') == 6  # a slice for each parameter
     assert 'best"><a href="trial_0001/">1</a> best</th>' in page
     cells = re.findall(r"</th>\n<td[^>]*>(\w+)</td>\n<td>(.*?)</td>", page)
@@ -90,7 +90,7 @@ def test_page_is_small_needs_nothing_else_and_escapes_what_it_shows(folder):
 @pytest.mark.parametrize(("num", "plots"), [(0, []), (1, PLOTS[:2])])
 def test_plots_for_which_there_are_too_few_trials_are_left_out(num, plots, tmp_path):
     page = make_page(make_study(num, "maximize"), tmp_path)
-    headings = [*["Best trial"] * bool(num), *plots, "Trials", "Browse interactively"]
+    headings = [*["Best trial"] * bool(num), *plots, "Trials", "Errors", "Browse interactively"]
     assert re.findall(r"<h2>(.*?)</h2>", page) == headings
 
 

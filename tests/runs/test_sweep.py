@@ -116,7 +116,7 @@ def test_output_is_a_line_per_job_and_a_table_in_80_columns(made):
     assert re.fullmatch(r" +0\.003 +2( +\d\.\d{4} ± \d\.\d{4}){3}  best", lines[7])
     assert lines[8].split() == ["1e+30", "0", "of", "2"]
     assert max(map(len, lines[:9])) <= 80
-    assert len(lines) <= 14
+    assert len(lines) <= 15
 
 
 def test_output_ends_with_the_best_run_and_how_to_continue(made, sweep):

@@ -22,6 +22,7 @@ ALLOWED = {
     "execution": {*BELOW_TRAINING, "training"},
     "study": {*BELOW_TRAINING, "training", "execution"},
     "leaderboard": {*BELOW_TRAINING, "training", "execution"},
+    "tuning": {*BELOW_TRAINING, "training", "execution"},
     "benchmarking": {*BELOW_TRAINING, "training"},
 }
 EXCEPTIONS = {("data", "fmnist_lightning.runs.files")}  # atomic writes
@@ -45,7 +46,7 @@ def test_module_imports_only_what_its_package_may(path):
 
 
 def test_importing_the_package_or_its_commands_imports_no_torch():
-    commands = "__main__", "compare", "demo", "evaluate", "export", "predict"
+    commands = "__main__", "compare", "demo", "evaluate", "export", "predict", "search"
     program = f"import sys, {', '.join(f'fmnist_lightning.{name}' for name in commands)}\n"
     program += "print({'torch', 'gradio', 'cv2', 'onnx'} & set(sys.modules), fmnist_lightning.load_run.__name__)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

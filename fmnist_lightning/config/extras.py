@@ -16,6 +16,8 @@ EXTRAS = {  # by launcher, logger class or package: the module that it needs, an
     "onnxruntime": ("onnxruntime", "export"),
     "gradio": ("gradio", "demo"),
     "cv2": ("cv2", "demo"),
+    "optuna": ("optuna", "search"),
+    "postgresql": ("pg8000", "search"),
 }
 
 

@@ -54,8 +54,8 @@ def split_sweep(override: Override) -> list[Override]:
 
 
 def list_groups(loader: ConfigLoader) -> list[str]:
-    """The config groups, without those of Hydra."""
-    return [name for name in loader.list_groups("") if name != "hydra"]
+    """The config groups of a run, without those of Hydra and the search spaces."""
+    return [name for name in loader.list_groups("") if name not in ("hydra", "search")]
 
 
 def is_group(loader: ConfigLoader, key: str) -> bool:

@@ -54,11 +54,16 @@ def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> N
 def start_worker() -> None:
     """In a training process: one thread; ends with its parent, so that no run is trained twice at the same time."""
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # before torch is imported
+    exit_with_parent()
+
+
+def exit_with_parent() -> None:
+    """Ends this process, which multiprocessing started, as soon as its parent ends, even if that is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def exit_with_parent() -> None:
+    def wait() -> None:
         parent.join()
         os._exit(1)
 
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()

@@ -27,6 +27,7 @@ def read_scored_summary(run: Run, key: str = "run") -> dict[str, Any]:
     summary = run.read_summary()
     if "test" not in summary:
         status = summary["status"]
-        hint = f"; resume={run.folder} resumes it" if status in ("running", "interrupted", "failed") else ""
+        hint = f"; resume={run.folder} resumes it" if status in ("running", "interrupted", "failed", "pruned") else ""
+        hint = "; the trials of a hyperparameter search are not tested" if status == "completed" else hint
         raise ValueError(f"{key}={run.folder}: has no scores, its status is {status}{hint}")
     return summary

@@ -13,7 +13,8 @@ from fmnist_lightning.runs.files import read_text
 
 MAX_SUMMARY_BYTES = 2**20  # a summary has a few thousand
 # partial: completed without scores (fast_dev_run); the entry `partial` names overrides that limit the data
-STATUSES = ("running", "completed", "partial", "interrupted", "failed")
+# pruned: a trial of a hyperparameter search that was stopped early
+STATUSES = ("running", "completed", "partial", "interrupted", "failed", "pruned")
 
 
 def _is_scores(value: Any) -> bool:

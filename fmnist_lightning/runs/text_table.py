@@ -40,6 +40,19 @@ def key_columns(values: Mapping[str, Sequence[str]], room: int) -> dict[str, tup
     return {key: (shorten(titles[key], width), width) for key, width in widths.items()}
 
 
+def value_columns(values: Mapping[str, Sequence[str]], room: int) -> dict[str, tuple[str, int]]:
+    """As `key_columns`, but no value is cut: titles are, and then the last keys are left out."""
+    titles, least = _short_titles(values), {key: max(_MIN_WIDTH, *map(len, texts)) for key, texts in values.items()}
+    widths = {key: max(least[key], len(title)) for key, title in titles.items()}
+    while widths and _total(widths) > room:
+        longest = max(widths, key=lambda key: widths[key] - least[key])
+        if widths[longest] > least[longest]:
+            widths[longest] -= 1
+        else:
+            widths.popitem()
+    return {key: (shorten(titles[key], width), width) for key, width in widths.items()}
+
+
 def short_width(values: Mapping[str, Sequence[str]]) -> int:
     """What the columns need for values that are not cut."""
     return _total(_widths(_short_titles(values), values))

@@ -20,6 +20,7 @@ from fmnist_lightning.training.prepare import PreparedRun, prepare, read_previou
 from fmnist_lightning.training.quiet import quiet
 from fmnist_lightning.training.reporting import begin_logging, report_run
 from fmnist_lightning.training.scoring import score_best
+from fmnist_lightning.training.search_trial import SearchTrial, validation_entries
 from fmnist_lightning.training.signals import StopOnSignal
 from fmnist_lightning.training.stages import ShowStage, clear_stage, stage_display
 from fmnist_lightning.training.status import RunStatus
@@ -34,6 +35,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     varied: Sequence[str] = (),
+    trial: SearchTrial | None = None,
 ) -> dict[str, Any]:
     """Trains, tests and reports one run.
 
@@ -44,10 +46,11 @@ def train(
         resume: whether to resume the run in the directory, from its last intact checkpoint.
         callbacks: added to those of the configuration.
         varied: keys that vary in the search of which the run is a trial; those of a multirun are known.
+        trial: of a hyperparameter search. It is not tested: its summary has the validation scores of its best epoch.
 
     Returns:
         The summary, as written to the directory; an empty one in processes other than rank zero. Its status is
-        `failed` if the loss diverged, and `interrupted` after Ctrl-C during training.
+        `failed` if the loss diverged, `interrupted` after Ctrl-C during training, `pruned` if the search stopped it.
 
     Raises:
         ValueError: for a configuration that cannot run, naming the override to change.
@@ -66,7 +69,7 @@ def train(
         if not resume:
             status.create(cfg, overrides)
         signals.raise_at_once()
-        prepared = prepare(cfg, run, previous, resume, show_stage, callbacks)
+        prepared = prepare(cfg, run, previous, resume, show_stage, [*callbacks, trial] if trial else callbacks)
         status.summary |= summary_entries(prepared, cfg, previous, overrides, resume)
         if resume:  # only now: a run that cannot be resumed stays as it is
             status.prepare_resume(cfg)
@@ -87,8 +90,14 @@ def train(
             status.write(status="failed", error=format_error(divergence))
         elif ctrl_c:
             status.write(status="interrupted")
+        elif trial and trial.pruned:
+            status.write(status="pruned")
 
-        final_status = _score_and_report(run, cfg, prepared, status, signals, show_stage)
+        if trial:
+            final_status = _final_status(status)
+            status.summary |= validation_entries(run, prepared)
+        else:
+            final_status = _score_and_report(run, cfg, prepared, status, signals, show_stage)
         signals.raise_if_signalled()
         status.write(status=final_status)
         log.info("%s after %d epochs", final_status, status.summary["epochs"])
@@ -99,7 +108,7 @@ def _score_and_report(
     run: Run, cfg: DictConfig, prepared: PreparedRun, status: RunStatus, signals: StopOnSignal, show_stage: ShowStage
 ) -> str:
     """Scores and reports the best checkpoint; returns the final status."""
-    final_status = status.summary["status"] if status.summary["status"] != "running" else "completed"
+    final_status = _final_status(status)
     show_stage("testing the best checkpoint")
     scores, predictor = score_best(run, cfg, prepared, status.summary["epochs"], signals)
     if predictor is not None:
@@ -110,4 +119,8 @@ def _score_and_report(
         if not is_dev_run(prepared.trainer):
             raise ValueError("no epoch was completed, so there is no checkpoint to score and report")
         final_status = "partial"
-    return str(final_status)
+    return final_status
+
+
+def _final_status(status: RunStatus) -> str:
+    return str(status.summary["status"]).replace("running", "completed")

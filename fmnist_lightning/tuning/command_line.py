@@ -1,0 +1,137 @@
+"""Parses and validates the command line of a search, before Optuna or torch is imported."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fmnist_lightning.config.arguments import argument, parse_arguments
+from fmnist_lightning.config.config_files import config_dirs_of
+from fmnist_lightning.config.constraints import integer, is_int, one_of, to_override
+from fmnist_lightning.config.cores import num_cores
+from fmnist_lightning.config.extras import check_installed
+from fmnist_lightning.config.launch import Launch
+from fmnist_lightning.config.machine import check_writable
+from fmnist_lightning.config.monitored import resolve_mode
+from fmnist_lightning.config.validate import validate_command_line
+from fmnist_lightning.tuning.search import PRUNERS, Search
+from fmnist_lightning.tuning.space import Parameter, override_space, read_space
+
+SPACE = "search.space."
+DATABASES = ("sqlite", "postgresql")
+LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
+FIXED = ("hydra.run", "hydra.sweep", "hydra.mode", "hydra/", "resume=")  # by the search
+
+
+@dataclass
+class Arguments:
+    """What may be typed, besides search.space.KEY=..."""
+
+    trials: int = argument("search.trials=N", 40, integer(1))
+    pruner: str = argument("search.pruner=NAME", "median", one_of(*PRUNERS))
+    space: str | None = argument("search=NAME", None)
+    final: int = argument("search.final=N", 0, integer(0, 100))
+    study: str | None = argument("search.study=NAME", None)
+    folder: str | None = argument("search.folder=DIR", None)
+    storage: str | None = argument("search.storage=URL", None)
+    heartbeat: int = argument("search.heartbeat=SECONDS", 20, integer(1))
+    jobs: int = argument("search.jobs=N", 1, integer(1))
+    config_dir: str | None = argument("--config-dir=DIR", None)
+    overrides: list[str] = field(default_factory=list)
+
+
+def parse(argv: Sequence[str]) -> Search:
+    """The search that a command line asks for: every end and choice of its space is valid.
+
+    Raises:
+        ValueError: naming the override to change.
+        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what Hydra itself rejects.
+    """
+    typed = [word for word in argv if word.lstrip("+~").startswith(SPACE)]
+    given = parse_arguments(Arguments, [word for word in argv if word not in typed])
+    for override in given.overrides:
+        if override.lstrip("+~").startswith(FIXED) and not override.startswith(LAUNCHER):
+            raise ValueError(f"{override}: not in a search; search.folder=DIR names its directory")
+    launcher = [override for override in given.overrides if override.startswith(LAUNCHER)]
+    fixed = [override for override in given.overrides if override not in launcher]
+    launch = validate_command_line(fixed, config_dir=given.config_dir, check_hardware=not launcher)
+    name = given.space or str(launch.cfg.hydra.runtime.choices.model)
+    lines = read_space(name, given.space is not None, config_dirs_of(given.config_dir))
+    space = override_space(lines, typed, fixed)
+    validated = _validate_values(space, given)
+    launcher_settings = _launcher_settings(validated, given.jobs)
+    study = given.study or name
+    folder = Path(given.folder or f"outputs/search_{study}")
+    check_writable(folder, f"search.folder={folder}")
+    storage = given.storage or str(folder / "study.journal")
+    _check_storage(storage)
+    monitor, mode = _objective(launch)
+    return Search(
+        study=study,
+        storage=storage,
+        folder=folder,
+        space=space,
+        fixed=fixed,
+        config_dir=given.config_dir,
+        silent=["~callbacks.progress"] if "progress" in launch.cfg.callbacks else [],
+        monitor=monitor,
+        mode=mode,
+        num_trials=given.trials,
+        pruner=given.pruner,
+        max_epochs=int(launch.cfg.trainer.max_epochs),
+        seed=int(launch.cfg.seed),
+        heartbeat=given.heartbeat,
+        jobs=given.jobs,
+        launcher=launcher_settings,
+        num_final=given.final,
+    )
+
+
+def _validate_values(space: Mapping[str, Parameter], given: Arguments) -> Launch:
+    """Validates all choices and the ends of all intervals, as if they were typed for a sweep."""
+    values = [f"{key}={','.join(parameter.limits())}" for key, parameter in space.items()]
+    try:
+        return validate_command_line([*given.overrides, *values], multirun=True, config_dir=given.config_dir)
+    except ValueError as error:
+        key = next((key for key in space if str(error).startswith(f"{key}=")), None)
+        if key is None:
+            raise
+        is_whole = not space[key].choices and space[key].low == int(space[key].low) and not is_int(space[key].low)
+        hint = f"; integers are int({space[key].typed})" * is_whole
+        raise ValueError(f"{SPACE}{key}={space[key].typed}: {error}{hint}") from None
+
+
+def _launcher_settings(launch: Launch, jobs: int) -> dict[str, Any]:
+    """The settings that Hydra's launcher has for submitit; empty for processes on this machine."""
+    if launch.launcher == "joblib":
+        raise ValueError("hydra/launcher=joblib: search.jobs=N trains several trials at a time on this machine")
+    if launch.launcher == "basic":
+        if jobs > num_cores():
+            raise ValueError(f"search.jobs={jobs}: must be at most {num_cores()}, the cores of this machine")
+        return {}
+    of_sweep = ("submitit_folder", "name")  # they refer to the directory of a sweep
+    node = launch.cfg.hydra.launcher
+    node = OmegaConf.masked_copy(node, [key for key in node if key not in of_sweep])
+    resolved = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def _check_storage(storage: str) -> None:
+    scheme, is_url, _ = storage.partition("://")
+    if is_url and scheme not in DATABASES:  # the rest may have a password
+        allowed = ", ".join(["a file", *(f"{name}://…" for name in DATABASES)])
+        raise ValueError(f"search.storage={scheme}://…: allowed are {allowed}")
+    check_installed(scheme, f"search.storage={scheme}://…")
+
+
+def _objective(launch: Launch) -> tuple[str, str]:
+    """The metric that chooses the best checkpoint, and min or max."""
+    best = launch.cfg.callbacks.best_checkpoint
+    with launch.composer:
+        monitor, mode = str(best.monitor), resolve_mode(best).get("mode") or to_override(best.mode)
+    if not monitor.startswith("val/"):
+        raise ValueError(f"callbacks.best_checkpoint.monitor={monitor}: a search optimizes val/loss or val/accuracy")
+    return monitor, mode

@@ -30,7 +30,7 @@ from fmnist_lightning.training.signals import StopOnSignal
 OPTIONS = [
     f"{group.name}={option.stem}"
     for group in sorted(CONF.iterdir())
-    if group.is_dir()
+    if group.is_dir() and group.name != "search"  # spaces of a search, which are no part of a run
     for option in sorted(group.glob("*.yaml"))
 ]
 SMALL = ["model.head=[8]", "model.filters=[4,8]"]

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.arguments import argument, parse_arguments
 from fmnist_lightning.config.config_files import config_dirs_of
-from fmnist_lightning.config.constraints import integer, is_int, one_of, to_override
+from fmnist_lightning.config.constraints import integer, one_of, to_override
 from fmnist_lightning.config.cores import num_cores
+from fmnist_lightning.config.devices import count_devices
 from fmnist_lightning.config.extras import check_installed
 from fmnist_lightning.config.launch import Launch
 from fmnist_lightning.config.machine import check_writable
@@ -21,7 +22,7 @@ from fmnist_lightning.tuning.space import Parameter, override_space, read_space
 
 SPACE = "search.space."
 DATABASES = ("sqlite", "postgresql")
-LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
+LAUNCHERS = ("slurm", "submitit_slurm", "submitit_local")
 FIXED = ("hydra.run", "hydra.sweep", "hydra.mode", "hydra/", "resume=")  # by the search
 
 
@@ -51,26 +52,22 @@ def parse(argv: Sequence[str]) -> Search:
     """
     typed = [word for word in argv if word.lstrip("+~").startswith(SPACE)]
     given = parse_arguments(Arguments, [word for word in argv if word not in typed])
-    for override in given.overrides:
-        if override.lstrip("+~").startswith(FIXED) and not override.startswith(LAUNCHER):
-            raise ValueError(f"{override}: not in a search; search.folder=DIR names its directory")
-    launcher = [override for override in given.overrides if override.startswith(LAUNCHER)]
+    launcher = [override for override in given.overrides if override.startswith(("hydra/launcher=", "hydra.launcher."))]
     fixed = [override for override in given.overrides if override not in launcher]
+    _check_before_composing(given, launcher, fixed)
     launch = validate_command_line(fixed, config_dir=given.config_dir, check_hardware=not launcher)
+    _check_one_device(launch.cfg.trainer)
+    monitor, mode = _objective(launch)
     name = given.space or str(launch.cfg.hydra.runtime.choices.model)
     lines = read_space(name, given.space is not None, config_dirs_of(given.config_dir))
     space = override_space(lines, typed, fixed)
     validated = _validate_values(space, given)
-    launcher_settings = _launcher_settings(validated, given.jobs)
     study = given.study or name
     folder = Path(given.folder or f"outputs/search_{study}")
     check_writable(folder, f"search.folder={folder}")
-    storage = given.storage or str(folder / "study.journal")
-    _check_storage(storage)
-    monitor, mode = _objective(launch)
     return Search(
         study=study,
-        storage=storage,
+        storage=given.storage or str(folder / "study.journal"),
         folder=folder,
         space=space,
         fixed=fixed,
@@ -84,9 +81,44 @@ def parse(argv: Sequence[str]) -> Search:
         seed=int(launch.cfg.seed),
         heartbeat=given.heartbeat,
         jobs=given.jobs,
-        launcher=launcher_settings,
+        launcher=_launcher_settings(validated) if launcher else {},
         num_final=given.final,
     )
+
+
+def _check_before_composing(given: Arguments, launcher: Sequence[str], fixed: Sequence[str]) -> None:
+    for override in fixed:
+        if override.lstrip("+~").startswith(FIXED):
+            raise ValueError(f"{override}: not in a search; search.folder=DIR names its directory")
+    if launcher and not any(f"hydra/launcher={name}" in launcher for name in LAUNCHERS):
+        raise ValueError(
+            f"{launcher[0]}: hydra/launcher must be one of {', '.join(LAUNCHERS)}; "
+            "on this machine search.jobs=N trains several trials at a time"
+        )
+    if not launcher and given.jobs > num_cores():
+        raise ValueError(f"search.jobs={given.jobs}: must be at most {num_cores()}, the cores of this machine")
+    if given.storage:
+        _check_storage(given.storage)
+
+
+def _check_storage(storage: str) -> None:
+    scheme, is_url, _ = storage.partition("://")
+    if is_url and scheme not in DATABASES:  # the rest may have a password
+        allowed = ", ".join(["a file", *(f"{name}://…" for name in DATABASES)])
+        raise ValueError(f"search.storage={scheme}://…: allowed are {allowed}")
+    check_installed(scheme, f"search.storage={scheme}://…")
+    if scheme != "postgresql":
+        check_writable(Path(storage.removeprefix("sqlite:///")).parent, f"search.storage={storage}")
+
+
+def _check_one_device(trainer: DictConfig) -> None:
+    single = {
+        "strategy": trainer.strategy == "auto",
+        "num_nodes": trainer.num_nodes == 1,
+        "devices": count_devices(trainer.accelerator, trainer.devices) == 1,
+    }
+    if several := [f"trainer.{key}={to_override(trainer[key])}" for key, is_one in single.items() if not is_one]:
+        raise ValueError(f"{several[0]}: a trial trains on one device; search.jobs=N trains several at a time")
 
 
 def _validate_values(space: Mapping[str, Parameter], given: Arguments) -> Launch:
@@ -98,33 +130,19 @@ def _validate_values(space: Mapping[str, Parameter], given: Arguments) -> Launch
         key = next((key for key in space if str(error).startswith(f"{key}=")), None)
         if key is None:
             raise
-        is_whole = not space[key].choices and space[key].low == int(space[key].low) and not is_int(space[key].low)
-        hint = f"; integers are int({space[key].typed})" * is_whole
+        is_float = "an integer" in str(error) and not space[key].choices
+        hint = f"; integers are int({space[key].typed})" * is_float
         raise ValueError(f"{SPACE}{key}={space[key].typed}: {error}{hint}") from None
 
 
-def _launcher_settings(launch: Launch, jobs: int) -> dict[str, Any]:
-    """The settings that Hydra's launcher has for submitit; empty for processes on this machine."""
-    if launch.launcher == "joblib":
-        raise ValueError("hydra/launcher=joblib: search.jobs=N trains several trials at a time on this machine")
-    if launch.launcher == "basic":
-        if jobs > num_cores():
-            raise ValueError(f"search.jobs={jobs}: must be at most {num_cores()}, the cores of this machine")
-        return {}
+def _launcher_settings(launch: Launch) -> dict[str, Any]:
+    """The settings that Hydra's launcher has for submitit."""
     of_sweep = ("submitit_folder", "name")  # they refer to the directory of a sweep
     node = launch.cfg.hydra.launcher
     node = OmegaConf.masked_copy(node, [key for key in node if key not in of_sweep])
     resolved = OmegaConf.to_container(node, resolve=True)
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
-
-
-def _check_storage(storage: str) -> None:
-    scheme, is_url, _ = storage.partition("://")
-    if is_url and scheme not in DATABASES:  # the rest may have a password
-        allowed = ", ".join(["a file", *(f"{name}://…" for name in DATABASES)])
-        raise ValueError(f"search.storage={scheme}://…: allowed are {allowed}")
-    check_installed(scheme, f"search.storage={scheme}://…")
 
 
 def _objective(launch: Launch) -> tuple[str, str]:

@@ -4,12 +4,12 @@ import hashlib
 import multiprocessing
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -98,8 +98,16 @@ class Execution:
         key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:8]
         return Run(self.folder / "runs" / f"{planned.name}_{key}")
 
-    def train_missing(self, runs: Mapping[P, Run], measure: Measure, console: Console) -> None:
+    def train_missing(
+        self, runs: Mapping[P, Run], measure: Measure, console: Console, bases: Mapping[P, P] | None = None
+    ) -> None:
         """Trains and measures the runs that are not completed, in their order.
+
+        Args:
+            runs: all planned runs.
+            measure: what is measured of a run.
+            console: prints the progress.
+            bases: of each run that is another one, trained further.
 
         Raises:
             ValueError: a run failed, its process was killed, or a completed run was changed.
@@ -109,6 +117,10 @@ class Execution:
             f"{len(runs)} runs, {len(runs) - len(missing)} of them already completed; "
             f"{self.jobs} at a time, in {self.folder / 'runs'}"
         )
+        if missing:
+            seconds = sum(planned.seconds(self.size) for planned in missing)
+            minutes = seconds / self.jobs / 60
+            console.print(f"about {minutes:.0f} minutes on cores of an AMD EPYC ({seconds:,.0f} core-seconds)")
         for planned in missing:  # a run that was interrupted has no manifest
             if runs[planned].folder.exists():
                 shutil.rmtree(runs[planned].folder)
@@ -119,11 +131,7 @@ class Execution:
             max_tasks_per_child=1 if self.process_per_run else None,
         )
         try:
-            futures = {
-                pool.submit(train_and_measure, self.overrides_of(planned), runs[planned].folder, measure): planned
-                for planned in missing
-            }
-            self._show_progress(futures, runs, console)
+            self._train(pool, missing, runs, bases or {}, measure, console)
         except BaseException:
             for process in multiprocessing.active_children():
                 process.kill()
@@ -131,26 +139,42 @@ class Execution:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _show_progress(self, futures: "dict[Future[None], P]", runs: Mapping[P, Run], console: Console) -> None:
+    def _train(
+        self,
+        pool: ProcessPoolExecutor,
+        missing: Sequence[P],
+        runs: Mapping[P, Run],
+        bases: Mapping[P, P],
+        measure: Measure,
+        console: Console,
+    ) -> None:
+        """As many runs at a time as there are jobs; a run waits for its base."""
+        waiting, training = list(missing), dict[Future[None], P]()
         columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
         day = 24 * 60 * 60  # the estimate is the mean speed of all runs so far
         with Progress(
             *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=day
         ) as bar:
-            task = bar.add_task("", total=sum(planned.seconds(self.size) for planned in futures.values()))
+            task = bar.add_task("", total=sum(planned.seconds(self.size) for planned in missing))
             bar.advance(task, 0)  # starts the estimate
-            for number, future in enumerate(as_completed(futures), start=1):
-                planned = futures[future]
-                self._raise_error(future, planned, runs[planned])
-                bar.advance(task, planned.seconds(self.size))
-                left = bar.tasks[0].time_remaining
-                summary = runs[planned].read_summary()
-                console.print(
-                    f"{number:>3}/{len(futures)} {planned.name}: accuracy {summary['val']['accuracy']:.4f} "
-                    f"(validation), {summary['test']['accuracy']:.4f} (test), epoch {summary['best_epoch']} of "
-                    f"{summary['epochs']}, {summary['fit_seconds']:.0f} s"
-                    + (f"; about {left / 60:.0f} min left" if left else "")
-                )
+            while waiting or training:
+                blocked = {*waiting, *training.values()}
+                ready = [planned for planned in waiting if bases.get(planned) not in blocked]
+                for planned in ready[: self.jobs - len(training)]:
+                    waiting.remove(planned)
+                    base = runs[bases[planned]].folder if planned in bases else None
+                    arguments = (self.overrides_of(planned), runs[planned].folder, measure, base)
+                    training[pool.submit(train_and_measure, *arguments)] = planned
+                for future in wait(training, return_when=FIRST_COMPLETED).done:
+                    planned = training.pop(future)
+                    self._raise_error(future, planned, runs[planned])
+                    bar.advance(task, planned.seconds(self.size))
+                    left = bar.tasks[0].time_remaining
+                    number = f"{len(missing) - len(waiting) - len(training):>3}/{len(missing)}"
+                    console.print(
+                        f"{number} {planned.name}: {describe_scores(runs[planned].read_summary())}"
+                        + (f"; about {left / 60:.0f} min left" if left else "")
+                    )
 
     def _raise_error(self, future: "Future[None]", planned: Planned, run: Run) -> None:
         try:
@@ -162,3 +186,11 @@ class Execution:
             ) from None
         except Exception as error:
             raise ValueError(f"{planned.name}: {format_error(error)}; its directory is {run.folder}") from error
+
+
+def describe_scores(summary: Mapping[str, Any]) -> str:
+    """The scores of a completed run, in a line."""
+    return (
+        f"accuracy {summary['val']['accuracy']:.4f} (validation), {summary['test']['accuracy']:.4f} (test), epoch "
+        f"{summary['best_epoch']} of {summary['epochs']}, {summary['fit_seconds']:.0f} s"
+    )

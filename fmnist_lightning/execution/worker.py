@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from fmnist_lightning.config.compose import compose_config, without_hydra
 from fmnist_lightning.config.openmp import THREAD_VARIABLES
 from fmnist_lightning.execution.manifest import verify_manifest, write_manifest, write_measurements
 from fmnist_lightning.runs.run import Run
+from fmnist_lightning.runs.training_length import MAX_EPOCHS, PATIENCE, trains_longer
 
 Measure = Callable[[Run, DictConfig], Any]  # what is measured of a completed run in addition to its summary
 
@@ -30,8 +34,15 @@ def is_completed(run: Run) -> bool:
     return True
 
 
-def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> None:
+def train_and_measure(overrides: list[str], folder: Path, measure: Measure, base: Path | None = None) -> None:
     """One run, in a process of its own; a manifest marks it as completed.
+
+    Args:
+        overrides: all of the run's.
+        folder: of the run.
+        measure: what is measured of it.
+        base: the directory of a completed run, which is copied and trained further: with the same configuration, except
+            for how long it trains, this gives the same results as training from scratch.
 
     Raises:
         ValueError: the run failed.
@@ -40,7 +51,7 @@ def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> N
 
     started = time.monotonic()
     run, cfg = Run(folder), without_hydra(compose_config(overrides))
-    summary = train(cfg, folder, overrides)
+    summary = _continue_run(run, cfg, base, overrides) if base else train(cfg, folder, overrides)
     if summary["status"] == "failed":
         what = summary["error"].partition(";")[0]  # the rest suggests changes that the plan does not allow
         raise ValueError(f"{what}; trainer.precision=32-true is more exact, if it was not that already")
@@ -49,6 +60,18 @@ def train_and_measure(overrides: list[str], folder: Path, measure: Measure) -> N
     measured = measure(run, cfg)
     write_measurements(run, {"measured": measured, "seconds": round(time.monotonic() - started, 2)})
     write_manifest(run)
+
+
+def _continue_run(run: Run, cfg: DictConfig, base: Path, overrides: list[str]) -> dict[str, Any]:
+    """Copies a completed run and trains it further, unless it is as long as it would get; returns the summary."""
+    from fmnist_lightning.training.run import train
+
+    shutil.copytree(base, run.folder, ignore=shutil.ignore_patterns(run.manifest.name))
+    if not trains_longer(run.read_config(), cfg, len(run.read_metrics())):
+        return run.read_summary()
+    changes = [override for override in overrides if override.startswith((f"{MAX_EPOCHS}=", f"{PATIENCE}="))]
+    with redirect_stdout(StringIO()):  # says that it resumes
+        return train(cfg, run.folder, changes, resume=True)
 
 
 def start_worker() -> None:

@@ -50,6 +50,13 @@ def check_training_length(run: Run, stored: DictConfig, cfg: DictConfig, changed
         raise ValueError(f"{typed}: no effect on the completed run in {run.folder}: {explain_end(run, stored)}")
 
 
+def trains_longer(stored: DictConfig, cfg: DictConfig, epochs: int) -> bool:
+    """Whether a completed run of that many epochs trains further if it resumes with another length or patience."""
+    if _early_stopping_ended(stored, epochs):
+        return bool(OmegaConf.select(cfg, PATIENCE) > OmegaConf.select(stored, PATIENCE))
+    return bool(cfg.trainer.max_epochs > epochs)
+
+
 def _early_stopping_ended(stored: DictConfig, epochs: int) -> bool:
     others = {"max_steps", "max_time"} & set(stored.trainer)
     return OmegaConf.select(stored, PATIENCE) is not None and epochs < stored.trainer.max_epochs and not others

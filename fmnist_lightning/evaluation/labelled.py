@@ -89,7 +89,9 @@ class LabelledScores:
             flagged = sum(self.flagged[kind] for kind in kinds if known[kind]) / total
             yield f"{'all with a class':<{width}} {total:>7,} {correct / total:>9.4f} {'':>11} {flagged:>8.1%}"
         yield from self._confusion(kinds, width)
-        yield from self._auroc()
+        if (auroc := self.auroc()) is not None:
+            with_class, without = (f"{len(self.scores[key]):,}" for key in (True, False))
+            yield f"\noutlier score: AUROC {auroc:.4f}, {without} images of no class against {with_class}"
 
     def _confusion(self, kinds: Sequence[str], width: int) -> Iterator[str]:
         used = sorted({label for kind in kinds for label in self.predicted[kind]})
@@ -100,15 +102,14 @@ class LabelledScores:
         legend = ", ".join(f"{label}\xa0{self.class_names[label]}" for label in used)  # not broken within a name
         yield from (line.replace("\xa0", " ") for line in textwrap.wrap(legend, 80))
 
-    def _auroc(self) -> Iterator[str]:
+    def auroc(self) -> float | None:
+        """Of the outlier score, images of no class against the others; None if there are none of one kind."""
         with_class, without = self.scores[True], self.scores[False]
         if not with_class or not without:
-            return
+            return None
         from sklearn.metrics import roc_auc_score
 
-        labels = [0] * len(with_class) + [1] * len(without)
-        auroc = roc_auc_score(labels, [*with_class, *without])
-        yield f"\noutlier score: AUROC {auroc:.4f}, {len(without):,} images of no class against {len(with_class):,}"
+        return float(roc_auc_score([0] * len(with_class) + [1] * len(without), [*with_class, *without]))
 
 
 def _read_labels(file: Iterator[str], class_names: Sequence[str]) -> dict[str, Labelled]:

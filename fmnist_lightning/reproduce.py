@@ -2,13 +2,16 @@
 
 python -m fmnist_lightning.reproduce [KEY=VALUE] [OVERRIDES]
 
-reproduce.size=full    full, or quick: fewer epochs and images, in 3 minutes; it
-                       does not reproduce the study
-reproduce.seeds=5      how many seeds (0 to 4), or which ones, as in [0,3,7]
+reproduce.size=full    full, or quick: fewer epochs and images, two seeds, in 3
+                       minutes; it does not reproduce the study
+reproduce.seeds=10     how many seeds (10 to 19), or which ones, as in [0,3,7];
+                       docs/analysis-plan.md says how many each variant takes
 reproduce.jobs=N       runs at a time: the number of cores unless given, 1 on a
                        GPU. Each uses one thread, so that the results do not
                        depend on N
 reproduce.folder=DIR   outputs/reproduce/SIZE unless given
+reproduce.photos=DIR   a directory of photos with labels.csv: scores of both
+                       models on them (docs/predict.md describes the file)
 reproduce.train=false  only writes report.html and overview.png again, from
                        results.json in reproduce.folder and the dataset
 OVERRIDES              data=synthetic, data.root=DIR, data.mirrors=[...],
@@ -33,7 +36,14 @@ from fmnist_lightning.config.devices import num_gpus
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
 from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution
-from fmnist_lightning.study.plan import plan
+from fmnist_lightning.runs.provenance import git_state
+from fmnist_lightning.study.plan import DEFAULT_SEEDS, FIRST_SEED, plan
+from fmnist_lightning.training.stages import clear_stage, draws_on_terminal, show_stage
+
+UNCOMMITTED = (
+    "uncommitted changes: the results will be marked as such; to publish them, commit first, and train in a checkout "
+    "that does not change"
+)
 
 
 @dataclass
@@ -41,9 +51,10 @@ class Arguments:
     """What may be typed."""
 
     size: str = argument("reproduce.size=SIZE", "full", one_of(*SIZES))
-    seeds: str = argument("reproduce.seeds=N", "5")
+    seeds: str | None = argument("reproduce.seeds=N", None)
     jobs: int | None = argument("reproduce.jobs=N", None, integer(1, num_cores()))
     folder: str | None = argument("reproduce.folder=DIR", None)
+    photos: str | None = argument("reproduce.photos=DIR", None)
     train: bool = argument("reproduce.train=false", True, one_of(True, False))
     overrides: list[str] = field(default_factory=list)
 
@@ -59,17 +70,28 @@ def reproduce(argv: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: an argument that is not allowed, a run that failed, or a completed one that was changed.
     """
-    execution, seeds, train = read_arguments(argv)
+    given, execution, seeds = read_arguments(argv)
     console = Console(highlight=False, soft_wrap=True)
-    if train:
-        with execution.locked():
-            runs = {planned: execution.run_of(planned) for planned in plan(seeds)}
+    photos = Path(given.photos).expanduser() if given.photos else None
+    if photos:
+        from fmnist_lightning.study.photos import check_photos
 
-            from fmnist_lightning.study.losses import measure_losses
+        check_photos(photos)
+    if given.train:
+        with execution.locked():
+            if draws_on_terminal():
+                show_stage("composing the configurations")  # 10 seconds
+            runs = {planned: execution.run_of(planned) for planned in plan(seeds)}
+            clear_stage()
+            bases = {planned: planned.base for planned in runs if planned.base}
+            if execution.size == "full" and git_state()[1]:
+                console.print(UNCOMMITTED)
+
+            from fmnist_lightning.study.checkpoints import score_checkpoints
             from fmnist_lightning.study.page import write
 
-            execution.train_missing(runs, measure_losses, console)
-            results = write(execution.folder, execution.size, execution.jobs, runs)
+            execution.train_missing(runs, score_checkpoints, console, bases)
+            results = write(execution.folder, execution.size, execution.jobs, runs, photos)
     else:
         from fmnist_lightning.study.page import rewrite
 
@@ -78,8 +100,8 @@ def reproduce(argv: Sequence[str]) -> dict[str, Any]:
     return results
 
 
-def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int], bool]:
-    """How to train, the seeds, and whether to train at all.
+def read_arguments(argv: Sequence[str]) -> tuple[Arguments, Execution, list[int]]:
+    """What was typed, how to train, and the seeds.
 
     Raises:
         ValueError: an argument that is not allowed.
@@ -89,8 +111,10 @@ def read_arguments(argv: Sequence[str]) -> tuple[Execution, list[int], bool]:
     validate_command_line([*given.overrides, *NO_PROGRESS_BAR])
     jobs = given.jobs or (1 if num_gpus() else num_cores())
     folder = given.folder or f"outputs/reproduce/{given.size}"
-    seeds = parse_seeds("reproduce", given.seeds)
-    return Execution("reproduce", given.size, given.overrides, jobs, Path(folder)), seeds, given.train
+    seeds = parse_seeds("reproduce", given.seeds or str(DEFAULT_SEEDS[given.size]), FIRST_SEED)
+    if given.photos and not given.train:
+        raise ValueError("reproduce.photos: has no effect with reproduce.train=false, which reads results.json")
+    return given, Execution("reproduce", given.size, given.overrides, jobs, Path(folder)), seeds
 
 
 if __name__ == "__main__":

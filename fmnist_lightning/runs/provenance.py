@@ -48,7 +48,7 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
     """The entries of a summary about the machine (the training device, trainer.precision) and the code."""
     import torch
 
-    commit, dirty = _git()
+    commit, dirty = git_state()
     num = torch.get_num_threads()
     threads = f", {num} thread{'s' * (num > 1)}" if device.type == "cpu" else ""
     return {
@@ -86,7 +86,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _git() -> tuple[str | None, bool | None]:
+def git_state() -> tuple[str | None, bool | None]:
     """The commit of the checkout that this package runs from, and whether there are uncommitted changes."""
     here = Path(__file__).resolve().parent.parent.parent
     if not (here / ".git").exists():

@@ -10,25 +10,27 @@ FIRST_STABLE_EPOCH = 5  # the first epoch after the initial, steep decrease: flu
 
 
 def epochs_to(record: Record, loss: float) -> float:
-    """Epochs until the validation loss is at most `loss`, interpolated linearly; every run must reach it.
+    """Epochs until the validation loss is at most `loss`, interpolated linearly.
 
-    1 if the first epoch reaches it.
+    1 if the first epoch reaches it, all epochs of the run if none does.
     """
     losses = [row["val/loss"] for row in record.epochs]
-    reached = next(i for i, value in enumerate(losses) if value <= loss)
+    reached = next((i for i, value in enumerate(losses) if value <= loss), None)
+    if reached is None:
+        return float(len(losses))
     if reached == 0:
         return 1.0
     before, after = losses[reached - 1 : reached + 1]
     return reached + (before - loss) / (before - after)
 
 
-def fluctuation(record: Record, until: int) -> float | None:
+def fluctuation(record: Record) -> float | None:
     """Standard deviation of the validation loss's changes between consecutive epochs, after the initial decrease.
 
-    A constant slope has no fluctuation; None if there are fewer than three changes before `until`.
+    A constant slope has no fluctuation; None if there are fewer than three changes, or none is different.
     """
-    changes = np.diff([row["val/loss"] for row in record.epochs[FIRST_STABLE_EPOCH - 1 : until]])
-    return float(changes.std(ddof=1)) if len(changes) > 2 else None
+    changes = np.diff([row["val/loss"] for row in record.epochs[FIRST_STABLE_EPOCH - 1 :]])
+    return float(changes.std(ddof=1)) or None if len(changes) > 2 else None
 
 
 def largest_rise(losses: list[float]) -> float:

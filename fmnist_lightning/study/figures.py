@@ -101,7 +101,8 @@ class StudyPlotter(Plotter):
             for batch_norm, colour in ((True, VAL), (False, TRAIN)):
                 for dropout, style in ((True, "-"), (False, "--")):
                     seeds = results["ablation"][model]["seeds"]
-                    runs = select_runs(results, Variant(model, dropout, batch_norm), seeds)
+                    variant = Variant(model, dropout, batch_norm, early_stopping=False)
+                    runs = select_runs(results, variant, seeds)
                     lines = [run["history"]["val/loss"] for run in runs]
                     _band(axes, lines, colour, name_layers(dropout, batch_norm), style)
             axes.set(xlabel="epoch", ylabel="validation " + UNIT["loss"])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -18,6 +19,7 @@ from fmnist_lightning.study.figures import StudyPlotter
 from fmnist_lightning.study.images import NUM_SHOWN, ImageUrls, always_wrong, findings, near_duplicates
 from fmnist_lightning.study.plan import PlannedRun, Variant
 from fmnist_lightning.study.records import describe_runs, read_records, select_runs
+from fmnist_lightning.study.reference import describe_references
 from fmnist_lightning.study.reported import MODELS, STUDY
 from fmnist_lightning.study.results import LARGE_DIFFERENCE, collect, large_differences
 
@@ -25,7 +27,9 @@ RESULTS = "results.json"
 OVERVIEW = "overview.png"  # shown in README
 
 
-def write(folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run]) -> dict[str, Any]:
+def write(
+    folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run], photos: Path | None = None
+) -> dict[str, Any]:
     """Reads the runs and writes results.json, report.html and the overview.
 
     Args:
@@ -33,6 +37,7 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run]) ->
         size: full or quick.
         jobs: how many runs were trained at a time.
         runs: all planned runs, completed.
+        photos: a directory of photos to score, with labels.csv.
 
     Returns:
         What results.json holds.
@@ -40,7 +45,9 @@ def write(folder: Path, size: str, jobs: int, runs: Mapping[PlannedRun, Run]) ->
     records = read_records(runs)
     recipe = next(run for planned, run in runs.items() if planned.variant == Variant("cnn"))
     data = _load_data(recipe.read_config())
-    results = collect(records, size, jobs) | {
+    torch.set_num_threads(1)  # as in the runs: the same digits for any number of cores
+    results = collect(records, size, jobs) | describe_references(runs, photos)
+    results |= {
         "images": findings(records, always_wrong(records), near_duplicates(data)),
         "runs": describe_runs(records, runs),
     }

@@ -21,15 +21,15 @@ class Record:
     Attributes:
         summary: summary.json.
         epochs: the rows of metrics.csv.
-        losses: as `measure_losses` returns them.
-        seconds: of the whole run: training, testing, reporting, measuring the losses.
+        scores: of the best and the last checkpoint, as `score_checkpoints` returns them.
+        seconds: of the whole run: training, testing, reporting, scoring the checkpoints.
         labels: (N,) of the test images.
         predicted: (N,) of the test images.
     """
 
     summary: dict[str, Any]
     epochs: list[dict[str, float]]
-    losses: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, float]]
     seconds: float
     labels: Tensor
     predicted: Tensor
@@ -47,7 +47,7 @@ class Record:
 
     def gap(self, checkpoint: str) -> float:
         """Validation minus training loss, both without dropout, of the `best` or the `last` epoch."""
-        return self.losses[checkpoint]["val"] - self.losses[checkpoint]["train"]
+        return self.scores[checkpoint]["val/loss"] - self.scores[checkpoint]["train/loss"]
 
 
 Records = dict[Variant, dict[int, Record]]  # by variant, then by seed
@@ -67,7 +67,8 @@ def read_records(runs: Mapping[PlannedRun, Run]) -> Records:
         predicted = probabilities.argmax(dim=1)
         if round((predicted == labels).double().mean().item(), 6) != summary["test"]["accuracy"]:
             raise ValueError(f"{run.predictions_csv}: does not match the scores in {run.summary_json}")
-        summary["max_epochs"] = run.read_config().trainer.max_epochs
+        cfg = run.read_config()
+        summary |= {"max_epochs": cfg.trainer.max_epochs, "patience": cfg.callbacks.early_stopping.patience}
         measurements = read_measurements(run)
         records.setdefault(variant, {})[seed] = Record(
             summary, run.read_metrics(), measurements["measured"], measurements["seconds"], labels, predicted

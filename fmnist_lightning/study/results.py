@@ -1,6 +1,5 @@
-"""The content of results.json: scores compared to the reported ones, ablation, training sizes, choices, claims."""
+"""The content of results.json: scores compared to the reported ones, and what the modules of this package add."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,10 +7,13 @@ import numpy as np
 
 from fmnist_lightning.evaluation.statistics import describe, prediction_interval
 from fmnist_lightning.study.claims import judge
-from fmnist_lightning.study.curves import epochs_to, fluctuation
-from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant
+from fmnist_lightning.study.early_stopping import compare_to_last
+from fmnist_lightning.study.plan import Variant
+from fmnist_lightning.study.provenance import costs, environment
 from fmnist_lightning.study.records import Record, Records
 from fmnist_lightning.study.reported import DIGITS, MEASURES, MODELS, REPORTED
+from fmnist_lightning.study.training_size import power_law, training_size
+from fmnist_lightning.study.variants import ablation, choices
 
 Result = dict[str, Any]
 
@@ -26,15 +28,18 @@ def collect(records: Records, size: str, jobs: int) -> Result:
         size: full or quick.
         jobs: how many runs were trained at a time.
     """
-    ablated = {model: ablation(records, model) for model in MODELS}
+    sizes = {model: training_size(records, model) for model in MODELS}
     return {
         "size": size,
+        "plan": {"document": "docs/analysis-plan.md"},
+        "claims": judge(records),
         "models": {model: compare(records[Variant(model)], model) for model in MODELS},
-        "ablation": ablated,
-        "training_size": {model: training_size(records, model) for model in MODELS},
+        "ablation": {model: ablation(records, model) for model in MODELS},
+        "early_stopping": {model: compare_to_last(records, model) for model in MODELS},
+        "training_size": sizes,
+        "power_law": {model: power_law(rows) for model, rows in sizes.items()},
         "choices": {model: choices(records, model) for model in MODELS},
-        "claims": judge(records, ablated),
-        "costs": costs(records, jobs),
+        "costs": costs(records, size, jobs),
         "environment": environment(records),
     }
 
@@ -103,101 +108,3 @@ def large_differences(result: Result) -> list[str]:
         for measure in MEASURES
         if abs(row[measure]["difference"]) > LARGE_DIFFERENCE
     ]
-
-
-def ablation(records: Records, model: str) -> Result:
-    """The four variants with and without dropout and batch normalization.
-
-    `loss_to_reach`, which every run reaches, is the highest of their lowest validation losses, rounded up.
-    """
-    variants = [Variant(model, dropout, batch_norm) for dropout in (True, False) for batch_norm in (True, False)]
-    seeds = sorted(set.intersection(*(set(records[variant]) for variant in variants)))
-    lowest = max(
-        min(row["val/loss"] for row in records[variant][seed].epochs) for variant in variants for seed in seeds
-    )
-    loss_to_reach = math.ceil(lowest * 100) / 100
-    shortest = min(len(records[variant][seed].epochs) for variant in variants for seed in seeds)
-    rows = []
-    for variant in variants:
-        runs = [records[variant][seed] for seed in seeds]
-        fluctuations = [fluctuation(run, shortest) for run in runs]
-        rows.append(
-            {
-                "dropout": variant.dropout,
-                "batch_norm": variant.batch_norm,
-                "accuracy": describe([run.accuracy for run in runs]),
-                "val_loss": describe([run.losses["best"]["val"] for run in runs]),
-                "gap": describe([run.gap("best") for run in runs]),
-                "gap_last": describe([run.gap("last") for run in runs]),
-                "epochs_to_reach": describe([epochs_to(run, loss_to_reach) for run in runs]),
-                "fluctuation": None if None in fluctuations else describe([s for s in fluctuations if s is not None]),
-                "epochs": [run.summary["epochs"] for run in runs],
-            }
-        )
-    return {"seeds": seeds, "loss_to_reach": loss_to_reach, "fluctuation_until": shortest, "variants": rows}
-
-
-def training_size(records: Records, model: str) -> list[Result]:
-    """Scores by the share of the training images, over the seeds that all sizes have."""
-    variants = [Variant(model, train_fraction=fraction) for fraction in (*FRACTIONS, 1.0)]
-    seeds = sorted(set.intersection(*(set(records[variant]) for variant in variants)))
-    return [
-        {
-            "fraction": variant.train_fraction,
-            "images": records[variant][seeds[0]].summary["split"]["train"],
-            "seeds": seeds,
-            "accuracy": describe([records[variant][seed].accuracy for seed in seeds]),
-            "val_loss": describe([records[variant][seed].losses["best"]["val"] for seed in seeds]),
-            "gap": describe([records[variant][seed].gap("best") for seed in seeds]),
-        }
-        for variant in variants
-    ]
-
-
-def choices(records: Records, model: str) -> list[Result]:
-    """One run for each alternative to the recipe, after the recipe's own run with the same seed."""
-    rows = []
-    for choice in ("", *CHOICES[model]):
-        runs = records[Variant(model, choice=choice)]
-        record = runs[min(runs)] if choice else runs[min(records[Variant(model, choice=CHOICES[model][0])])]
-        rows.append(
-            {
-                "choice": choice or "the recipe",
-                "seed": record.summary["seed"],
-                "val_loss": record.summary["val"]["loss"],
-                "val_accuracy": record.summary["val"]["accuracy"],
-                "accuracy": record.accuracy,
-                "best_epoch": record.summary["best_epoch"],
-                "epochs": record.summary["epochs"],
-                "parameters": record.summary["parameters"],
-                "fit_seconds": record.summary["fit_seconds"],
-            }
-        )
-    return rows
-
-
-def costs(records: Records, jobs: int) -> Result:
-    """Seconds of training, and of whole runs with evaluation and reports."""
-    runs = [record for seeds in records.values() for record in seeds.values()]
-    return {
-        "runs": len(runs),
-        "jobs": jobs,
-        "fit_seconds": round(sum(record.summary["fit_seconds"] for record in runs)),
-        "run_seconds": round(sum(record.seconds for record in runs)),
-    }
-
-
-def environment(records: Records) -> Result:
-    """Where the numbers come from."""
-    summary = next(iter(records[Variant("cnn")].values())).summary
-    ann = next(iter(records[Variant("ann")].values())).summary
-    summaries = [record.summary for runs in records.values() for record in runs.values()]
-    commits = {each["git_commit"] for each in summaries}
-    return {
-        "device": summary["device"],
-        "precision": {"ann": ann["precision"], "cnn": summary["precision"]},
-        "versions": summary["versions"],
-        "git_commits": sorted(commit or "not from a checkout" for commit in commits),
-        "git_dirty": any(each["git_dirty"] for each in summaries),
-        **{key: summary[key] for key in ("code_sha256", "data", "data_note", "data_sha256", "split", "split_sha256")},
-    }

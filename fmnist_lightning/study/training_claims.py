@@ -1,68 +1,98 @@
 """Evidence for the claims about training: effects of dropout, batch normalization and early stopping on the losses."""
 
+import math
 from collections.abc import Callable
 from statistics import mean
 
 from fmnist_lightning.evaluation.statistics import rank_correlation
 from fmnist_lightning.study.curves import FIRST_STABLE_EPOCH, epochs_to, fluctuation, largest_rise
-from fmnist_lightning.study.evidence import Evidence, mean_evidence, no_evidence
-from fmnist_lightning.study.plan import Variant
+from fmnist_lightning.study.evidence import PAIRED, Evidence, measured_evidence
+from fmnist_lightning.study.plan import EPOCHS, LONG, Variant, ablation_variants, long, up_to_long
 from fmnist_lightning.study.records import Record, Records
 
+# The limits are smallest effects that matter; docs/analysis-plan.md gives the reasons.
+LOSS_EFFECT = 0.01  # nats: 1 % of the probability of the true class
+EPOCHS_EFFECT = 1.0
+FLUCTUATION_EFFECT = 0.1  # share of the fluctuation without batch normalization
 LARGE_RISE = 0.1  # share of the validation loss's whole decrease
 CLOSE_CORRELATION = 0.8  # rank correlation above which two losses decrease together
+LOSS_TO_REACH = {"ann": 0.33, "cnn": 0.25}  # nats; all pilot runs of the four variants reached it
 
-Measure = Callable[[Record, int], float | None]
+GAP, VALIDATION = "gap", "validation loss"
+FASTER, MORE_STABLE = "faster", "more stable"
+TOGETHER, NO_RISES, STOPPING = "losses fall together", "no large rises", "early stopping prevents overfitting"
 
 
-def _effects(records: Records, model: str, factor: str, measure: Measure) -> list[float] | None:
-    """The effect of removing dropout or batch_norm on a measure, by seed; None if the measure is undefined.
+def _effects(
+    records: Records, model: str, factor: str, measure: Callable[[Record], float | None]
+) -> list[float] | None:
+    """The measure without dropout or batch_norm minus that with it, by seed; None if it is undefined.
 
-    The measure takes a run and the number of epochs that both runs of a pair have. Each value is the mean of two
-    differences, with and without the other layer: two runs of one seed are not independent.
+    Each value is the mean of two differences, with and without the other layer: two runs of one seed are not
+    independent.
     """
     by_seed: dict[int, list[float]] = {}
-    for other in (True, False):
-        without, with_it = (
-            records[Variant(model, on, other) if factor == "dropout" else Variant(model, other, on)]
-            for on in (False, True)
-        )
-        for seed in sorted(without.keys() & with_it.keys()):
-            pair = with_it[seed], without[seed]
-            shorter = min(len(run.epochs) for run in pair)
-            before, after = (measure(run, shorter) for run in pair)
+    variants = ablation_variants(model)
+    for with_it in (variant for variant in variants if getattr(variant, factor)):
+        without = with_it._replace(**{factor: False})  # type: ignore[arg-type]
+        for seed in sorted(records[without].keys() & records[with_it].keys()):
+            before, after = (measure(records[variant][seed]) for variant in (with_it, without))
             if before is None or after is None:
                 return None
             by_seed.setdefault(seed, []).append(after - before)
     return [mean(differences) for differences in by_seed.values()]
 
 
-def _effect(text: str, records: Records, model: str, factor: str, measure: Measure) -> Evidence:
-    other = {"dropout": "batch normalization", "batch_norm": "dropout"}[factor]
-    effects = _effects(records, model, factor, measure)
-    if effects is None:
-        return no_evidence(f"{model.upper()}: {text}", "too few epochs")
-    test = f"paired t-test over seeds, each the mean of with and without {other}"
-    return mean_evidence(f"{model.upper()}: {text}", effects, test)
-
-
 def dropout_evidence(records: Records, model: str) -> list[Evidence]:
     """Dropout reduces overfitting."""
-    text = "gap between validation and training loss at the last epoch (nats), without dropout minus with it"
-    return [_effect(text, records, model, "dropout", lambda run, _: run.gap("last"))]
-
-
-def batch_norm_evidence(records: Records, model: str, loss_to_reach: float) -> list[Evidence]:
-    """Batch normalization makes training faster and more stable."""
-    faster = f"epochs until the validation loss is at most {loss_to_reach:.2f}"
-    more_stable = (
-        f"standard deviation of the validation loss's changes from epoch to epoch (nats, "
-        f"from epoch {FIRST_STABLE_EPOCH} to the last that both have)"
-    )
-    difference = "without batch normalization minus with it"
+    parts: dict[str, Callable[[Record], float]] = {
+        GAP: lambda run: run.gap("last"),
+        VALIDATION: lambda run: run.scores["last"]["val/loss"],
+    }
+    named = {GAP: "gap between validation and training loss"}
     return [
-        _effect(f"{faster}, {difference}", records, model, "batch_norm", lambda run, _: epochs_to(run, loss_to_reach)),
-        _effect(f"{more_stable}, {difference}", records, model, "batch_norm", fluctuation),
+        measured_evidence(
+            f"{named.get(part, part)} in epoch {EPOCHS}, without dropout minus with it",
+            _effects(records, model, "dropout", measure),
+            LOSS_EFFECT,
+            part=part,
+            model=model,
+            unit="nats",
+            test=f"{PAIRED}, each the mean of with and without batch normalization",
+        )
+        for part, measure in parts.items()
+    ]
+
+
+def batch_norm_evidence(records: Records, model: str) -> list[Evidence]:
+    """Batch normalization makes training faster and more stable."""
+    to_reach = LOSS_TO_REACH[model]
+
+    def log_fluctuation(run: Record) -> float | None:
+        value = fluctuation(run)
+        return math.log(value) if value else None
+
+    logs = _effects(records, model, "batch_norm", log_fluctuation)
+    test = f"{PAIRED}, each the mean of with and without dropout"
+    return [
+        measured_evidence(
+            f"epochs until the validation loss is at most {to_reach:.2f}, without batch normalization minus with it",
+            _effects(records, model, "batch_norm", lambda run: epochs_to(run, to_reach)),
+            EPOCHS_EFFECT,
+            part=FASTER,
+            model=model,
+            unit="epochs",
+            test=test,
+        ),
+        measured_evidence(
+            "share by which batch normalization reduces the fluctuation of the validation loss (standard deviation of "
+            f"its changes from epoch to epoch, from epoch {FIRST_STABLE_EPOCH} on)",
+            None if logs is None else [1 - math.exp(-value) for value in logs],
+            FLUCTUATION_EFFECT,
+            part=MORE_STABLE,
+            model=model,
+            test=test.replace("mean", "geometric mean"),
+        ),
     ]
 
 
@@ -70,34 +100,48 @@ def losses_evidence(records: Records, model: str) -> list[Evidence]:
     """Both losses decrease together and without large rises; early stopping prevents overfitting."""
     runs = list(records[Variant(model)].values())
     until_best = [run.epochs[: run.summary["best_epoch"]] for run in runs]
-    correlations = [
-        rank_correlation([row["train/loss"] for row in rows], [row["val/loss"] for row in rows]) for rows in until_best
+    stopped, trained_on = records[up_to_long(model)], records[long(model)]
+    after = f"in epoch {LONG} minus in the epoch that early stopping selects"
+
+    def rise(key: Callable[[Record, str], float]) -> list[float]:
+        return [key(trained_on[seed], "last") - key(run, "best") for seed, run in stopped.items()]
+
+    return [
+        measured_evidence(
+            "rank correlation of training and validation loss up to the best epoch",
+            [
+                rank_correlation([row["train/loss"] for row in rows], [row["val/loss"] for row in rows])
+                for rows in until_best
+            ],
+            CLOSE_CORRELATION,
+            part=TOGETHER,
+            model=model,
+            test="Spearman's correlation of each seed, t-test over seeds",
+        ),
+        measured_evidence(
+            "largest rise of the validation loss from one epoch to the next up to the best epoch, as a share of its "
+            "whole decrease",
+            [largest_rise([row["val/loss"] for row in rows]) if len(rows) > 1 else None for rows in until_best],
+            LARGE_RISE,
+            above=False,
+            part=NO_RISES,
+            model=model,
+            test="t-test over seeds",
+        ),
+        measured_evidence(
+            f"gap between validation and training loss {after}",
+            rise(Record.gap),
+            LOSS_EFFECT,
+            part=STOPPING,
+            model=model,
+            unit="nats",
+        ),
+        measured_evidence(
+            f"test loss {after}",
+            rise(lambda run, checkpoint: run.scores[checkpoint]["test/loss"]),
+            LOSS_EFFECT,
+            part=STOPPING,
+            model=model,
+            unit="nats",
+        ),
     ]
-    text = f"{model.upper()}: rank correlation of training and validation loss up to the best epoch"
-    known = [value for value in correlations if value is not None]
-    correlation = (
-        mean_evidence(text, known, "Spearman's correlation of each seed, t-interval of the mean", CLOSE_CORRELATION)
-        if len(known) == len(runs)
-        else no_evidence(text, "too few epochs")
-    )
-    text = (
-        f"{model.upper()}: largest rise of the validation loss from one epoch to the next up to the best one, as a "
-        "share of its whole decrease"
-    )
-    rises = [largest_rise([row["val/loss"] for row in rows]) for rows in until_best if len(rows) > 1]
-    rise = (
-        mean_evidence(text, rises, "t-interval of the mean over seeds", LARGE_RISE, above=False)
-        if len(rises) == len(runs)
-        else no_evidence(text, "too few epochs")
-    )
-    text = (
-        f"{model.upper()}: gap between validation and training loss (nats) at the last epoch minus at the best one, "
-        "of the runs that early stopping ended"
-    )
-    stopped = [run for run in runs if run.stopped_early]
-    stopping = (
-        mean_evidence(text, [run.gap("last") - run.gap("best") for run in stopped], "paired t-test over seeds")
-        if stopped
-        else no_evidence(text, "early stopping ended none of the runs")
-    )
-    return [correlation, rise, stopping]

@@ -1,24 +1,69 @@
+from pathlib import Path
+
 import pytest
 
 from fmnist_lightning.config.validate import validate_command_line
-from fmnist_lightning.study.plan import CHOICES, FRACTIONS, Variant, plan
+from fmnist_lightning.study.claims import HIGH_RECALL
+from fmnist_lightning.study.plan import (
+    CHOICES,
+    DEFAULT_SEEDS,
+    FRACTIONS,
+    NUM_SEEDS,
+    Variant,
+    ablation_variants,
+    long,
+    plan,
+    up_to_long,
+)
 from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
+from fmnist_lightning.study.training_claims import CLOSE_CORRELATION, LARGE_RISE, LOSS_EFFECT, LOSS_TO_REACH
+from fmnist_lightning.study.training_size import ACCURACY_EFFECT
 
 
-def test_run_that_several_tables_need_is_planned_once():
-    runs = plan([0, 1, 2, 3, 4])
-    assert len(runs) == len(set(runs))
-    for model in MODELS:
-        seeds = {
-            variant: [run.seed for run in runs if run.variant == variant] for variant in {run.variant for run in runs}
-        }
-        assert seeds[Variant(model)] == [0, 1, 2, 3, 4]
-        for dropout, batch_norm in ((True, False), (False, True), (False, False)):
-            assert seeds[Variant(model, dropout, batch_norm)] == [0, 1, 2]
-        for fraction in FRACTIONS:
-            assert seeds[Variant(model, train_fraction=fraction)] == [0, 1, 2]
-        for choice in CHOICES[model]:
-            assert seeds[Variant(model, choice=choice)] == [0]
+def test_each_variant_has_its_number_of_seeds():
+    runs = plan(range(10, 20))
+    assert len(runs) == len(set(runs)) == 189
+    seeds = {run.variant: [other.seed for other in runs if other.variant == run.variant] for run in runs}
+    for model, num in NUM_SEEDS.items():
+        expected = {Variant(model): num.recipe, long(model): num.long, up_to_long(model): num.long}
+        expected |= dict.fromkeys(ablation_variants(model), num.ablation)
+        expected |= {Variant(model, train_fraction=fraction): num.fractions for fraction in FRACTIONS}
+        expected |= {Variant(model, train_fraction=0.5): num.half}
+        expected |= {Variant(model, choice=choice): num.choices for choice in CHOICES[model]}
+        of_model = {variant: listed for variant, listed in seeds.items() if variant.model == model}
+        assert of_model == {variant: list(range(10, 10 + count)) for variant, count in expected.items()}
+
+
+def test_plan_is_within_the_budget():
+    """2.5 hours on two cores."""
+    assert sum(run.seconds("full") for run in plan(range(10, 20))) < 0.9 * 2 * 2.5 * 3600
+    quick = plan(range(10, 10 + DEFAULT_SEEDS["quick"]))
+    assert sum(run.seconds("quick") for run in quick) / 2 < 5 * 60
+
+
+def test_analysis_plan_is_that_of_the_code():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "analysis-plan.md").read_text()
+    ann, cnn = NUM_SEEDS["ann"], NUM_SEEDS["cnn"]
+    rows = ("recipe", "ablation", "long", "half", "fractions", "choices")
+    table = [line.split(" | ")[1:3] for line in page.splitlines() if line.count(" | ") == 3 and "| why |" not in line]
+    assert table[:6] == [[str(getattr(ann, row)), str(getattr(cnn, row))] for row in rows]
+    for limit in (ACCURACY_EFFECT, LOSS_EFFECT, HIGH_RECALL, CLOSE_CORRELATION, LARGE_RISE, *LOSS_TO_REACH.values()):
+        assert f"{limit:g}" in page
+    seconds = sum(run.seconds("full") for run in plan(range(10, 20)))
+    assert f"{len(plan(range(10, 20)))} runs and an estimated {round(seconds, -2):,.0f} core-seconds" in page
+
+
+def test_run_that_is_trained_further_follows_its_base():
+    runs = plan([10, 11])
+    for number, run in enumerate(runs):
+        if run.base:
+            assert run.base in runs[:number]
+            allowed = ("trainer.max_epochs=", "callbacks.early_stopping.patience=")
+            added = set(run.overrides("full")) ^ set(run.base.overrides("full"))
+            assert all(override.startswith(allowed) for override in added)
+    assert {run.variant for run in runs if run.base} == {
+        variant for model in MODELS for variant in (ablation_variants(model)[0], up_to_long(model), long(model))
+    }
 
 
 def test_run_names_are_unique_and_valid_directory_names():

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,25 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 WIDTHS = (390, 800, 1400)
 LONG = "/directory" + "x" * 300
+OPEN = "document.querySelectorAll('details').forEach(details => details.open = true)"
 # what reaches beyond the window or its own card, also within something that scrolls or cuts it off
-CUT_OFF = """() => [...document.querySelectorAll("section *, header *, dl *")].filter(element => {
-    const card = element.closest("section, header, dl.scores > div") ?? document.body
+CUT_OFF = """() => [...document.querySelectorAll("section *, header *, nav *, dl *")].filter(element => {
+    const card = element.closest("section, header, nav, dl.scores > div") ?? document.body
     return element.closest(".hidden") === null
         && element.getBoundingClientRect().right > card.getBoundingClientRect().right + 1
 }).map(element => `${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 40)}`)"""
 
 HIDE_SCROLLED = "document.querySelectorAll('.scroll > *').forEach(element => element.hidden = true)"
+# texts that their figure or their cell cuts off
+CUT_TEXTS = """() => [...document.querySelectorAll("svg text, td, th")].filter(element => {
+    const box = element.getBoundingClientRect(), figure = element.closest("svg")
+    if (figure === null) return element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1
+        && getComputedStyle(element.closest("thead") ?? element).position !== "absolute"
+        && getComputedStyle(element).position !== "absolute"
+    const frame = figure.getBoundingClientRect()
+    return box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1
+}).map(element => element.textContent.trim().slice(0, 40))"""
+A4_PIXELS = 688  # 210 mm without the margins of the page, 96 pixels per inch
 
 NOTES = {"status": "failed", "error": LONG, "partial": LONG, "data_note": LONG, "overrides": [LONG]}
 # by name: the arguments of make_report
@@ -98,17 +110,20 @@ def browser() -> "Iterator[Browser]":
         browser.close()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [*REPORTS, *COMPARISONS, "study", "sweep"])
+@pytest.mark.parametrize(
+    ("name", "width"), [*product((*REPORTS, *COMPARISONS, "study", "sweep"), WIDTHS), ("study", 1200)]
+)
 def test_page_is_not_wider_than_its_window(name, width, browser, pages):
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.goto(pages[name].as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    page.evaluate(OPEN)
     assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if name in ("comparison of 26", "sweep"):  # the others have nothing that scrolls sideways, either
         page.evaluate(HIDE_SCROLLED)
     assert page.evaluate(CUT_OFF) == []
+    if name == "study":
+        assert page.evaluate(CUT_TEXTS) == []
     page.close()
 
 
@@ -125,3 +140,39 @@ def test_report_opens_without_a_request_or_an_error(browser, pages):
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
     page.close()
+
+
+def test_reproduction_is_printed_with_everything_that_is_folded(browser, pages):
+    page = browser.new_page(viewport={"width": A4_PIXELS, "height": 900})
+    page.goto(pages["study"].as_uri())
+    folded, visible = page.locator("details > :not(summary)"), "all => all.map(element => element.checkVisibility())"
+    assert not any(folded.evaluate_all(visible))
+    page.emulate_media(media="print")
+    assert all(folded.evaluate_all(visible))
+    assert page.evaluate("document.documentElement.scrollWidth") <= A4_PIXELS
+    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(CUT_TEXTS) == []
+    page.close()
+
+
+def test_screen_reader_finds_the_same_tables_on_a_phone(browser, pages):
+    """Rows that are shown as blocks remain rows of a table."""
+    phone, desktop = (count_roles(browser, pages["study"], width) for width in (390, 1200))
+    assert phone == desktop
+    assert phone["table"] > 20
+    assert phone["main"] == 1
+
+
+def count_roles(browser: "Browser", path: Path, width: int) -> dict[str, int]:
+    """How many elements of some roles the accessibility tree has."""
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(path.as_uri())
+    page.evaluate(OPEN)
+    tools = page.context.new_cdp_session(page)
+    document = tools.send("DOM.getDocument")["root"]["backendNodeId"]
+    counts = {}
+    for role in ("table", "columnheader", "main"):
+        nodes = tools.send("Accessibility.queryAXTree", {"backendNodeId": document, "role": role})["nodes"]
+        counts[role] = sum(not node["ignored"] for node in nodes)
+    page.close()
+    return counts

@@ -21,35 +21,55 @@ def scores(result: Result, model: str) -> str:
 
 def curves(runs: Sequence[Result], model: str, measure: str) -> str:
     """Of accuracy or loss by epoch."""
-    stages = "; ".join(
-        f"{words} {measure} {_first(runs, key):.3f} in epoch 1, {_best(runs, key):.3f} in the best epoch"
-        for words, key in (("training", f"train/{measure}"), ("validation", f"val/{measure}"))
-    )
     best = [run["best_epoch"] for run in runs]
     stopped = sum(run["stopped_early"] for run in runs)
     return (
-        f"{model.upper()}, means of {len(runs)} runs: {stages}. Best epochs {min(best)} to {max(best)}; early stopping "
-        f"ended {stopped} of {len(runs)} runs."
+        f"{model.upper()}, means of {len(runs)} runs. {_by_epoch(runs, measure)} Best epochs {min(best)} to "
+        f"{max(best)}; early stopping ended {stopped} of {len(runs)} runs."
+    )
+
+
+def stopping(runs: Sequence[Result], result: Result, model: str) -> str:
+    """Of the losses without early stopping."""
+    selected, last = (f"{min(result[key])} to {max(result[key])}" for key in ("selected_epoch", "last_epoch"))
+    return (
+        f"{model.upper()} without early stopping, means of {len(runs)} runs. {_by_epoch(runs, 'loss')} Early stopping "
+        f"selects epochs {selected} and ends {result['num_stopped']} of the runs; last epochs {last}."
     )
 
 
 def ablation(result: Result, model: str) -> str:
     """Of the validation loss of the four variants by epoch."""
     variants = ", ".join(
-        f"{variant['val_loss']['mean']:.3f} {name_layers(variant['dropout'], variant['batch_norm'])}"
+        f"{variant['val_loss']['mean']:.3f} and {variant['val_loss_last']['mean']:.3f} "
+        f"({name_layers(variant['dropout'], variant['batch_norm'])})"
         for variant in result["variants"]
     )
-    return f"{model.upper()}, validation loss by epoch of four variants. In the best epoch: {variants}."
+    return (
+        f"{model.upper()}, validation loss by epoch of four variants. In the best epoch and in epoch "
+        f"{result['epochs']}: {variants}."
+    )
 
 
-def training_sizes(sizes: dict[str, list[Result]]) -> str:
+def training_sizes(sizes: dict[str, list[Result]], laws: dict[str, Result | None]) -> str:
     """Of the test accuracy by the number of training images."""
     models = "; ".join(
-        f"{model.upper()} from {rows[0]['accuracy']['mean']:.3f} to {rows[-1]['accuracy']['mean']:.3f}"
+        f"{model.upper()} " + ", ".join(f"{row['accuracy']['mean']:.3f} with {row['images']:,}" for row in rows)
         for model, rows in sizes.items()
     )
-    first, *_, last = (row["images"] for row in next(iter(sizes.values())))
-    return f"Mean test accuracy with {first:,} to {last:,} training images: {models}."
+    predicted = "".join(
+        f" The power law predicts {law['doubling']['accuracy']:.3f} for the {model.upper()} with "
+        f"{law['doubling']['images']:,} images."
+        for model, law in laws.items()
+        if law
+    )
+    return f"Mean test accuracy by the number of training images: {models}.{predicted}"
+
+
+def choices(rows: Sequence[Result], model: str) -> str:
+    """Of the effect of each alternative on the validation accuracy; rows without the recipe."""
+    effects = ", ".join(f"{row['choice']} {100 * row['val_accuracy_difference']['mean']:+.2f}" for row in rows)
+    return f"{model.upper()}, validation accuracy minus the recipe's in percentage points: {effects}."
 
 
 def name_layers(dropout: bool, batch_norm: bool) -> str:
@@ -59,9 +79,16 @@ def name_layers(dropout: bool, batch_norm: bool) -> str:
     )
 
 
-def _first(runs: Sequence[Result], key: str) -> float:
-    return float(mean(run["history"][key][0] for run in runs))
+def _by_epoch(runs: Sequence[Result], measure: str) -> str:
+    """Means over the runs that reach the first, the last and four epochs between."""
+    last = max(len(run["history"][f"val/{measure}"]) for run in runs)
+    epochs = sorted({max(1, round(last * i / 5)) for i in range(6)})
+    stages = "; ".join(
+        f"{words} {measure} " + ", ".join(f"{_mean(runs, key, epoch):.3f}" for epoch in epochs)
+        for words, key in (("training", f"train/{measure}"), ("validation", f"val/{measure}"))
+    )
+    return f"In epochs {', '.join(map(str, epochs))}: {stages}."
 
 
-def _best(runs: Sequence[Result], key: str) -> float:
-    return float(mean(run["history"][key][run["best_epoch"] - 1] for run in runs))
+def _mean(runs: Sequence[Result], key: str, epoch: int) -> float:
+    return float(mean(run["history"][key][epoch - 1] for run in runs if len(run["history"][key]) >= epoch))

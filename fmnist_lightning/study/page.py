@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from markupsafe import Markup
 from omegaconf import DictConfig
 
 from fmnist_lightning.config.compose import compose_config, without_hydra
@@ -14,14 +15,15 @@ from fmnist_lightning.data import FashionMNISTData
 from fmnist_lightning.evaluation.report import templates
 from fmnist_lightning.runs.files import atomic_write
 from fmnist_lightning.runs.run import Run
-from fmnist_lightning.study import alt_texts
+from fmnist_lightning.study.alt_texts import name_layers
 from fmnist_lightning.study.figures import StudyPlotter
 from fmnist_lightning.study.images import NUM_SHOWN, ImageUrls, always_wrong, findings, near_duplicates
-from fmnist_lightning.study.plan import PlannedRun, Variant
+from fmnist_lightning.study.plan import PlannedRun, Variant, ablation_variants, long
 from fmnist_lightning.study.records import describe_runs, read_records, select_runs
 from fmnist_lightning.study.reference import describe_references
 from fmnist_lightning.study.reported import MODELS, STUDY
 from fmnist_lightning.study.results import LARGE_DIFFERENCE, collect, large_differences
+from fmnist_lightning.study.unspecified import UNSPECIFIED
 
 RESULTS = "results.json"
 OVERVIEW = "overview.png"  # shown in README
@@ -64,14 +66,14 @@ def rewrite(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
         overrides: of the data, as given when the runs were trained.
 
     Raises:
-        ValueError: results.json is missing or has no runs, or the images or their split are not its own.
+        ValueError: results.json is missing or of an earlier version, or the images or their split are not its own.
     """
     path = folder / RESULTS
     if not path.is_file():
         raise ValueError(f"reproduce.train=false: {path} does not exist; without this argument it is created")
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if "runs" not in results:
-        raise ValueError(f"{path}: written by version 0.1, without the curves of the runs; reproduce the study again")
+    if "early_stopping" not in results:
+        raise ValueError(f"{path}: written by an earlier version of this package; reproduce the study again")
     environment = results["environment"]
     recipe = Variant("cnn").overrides(results["models"]["cnn"]["seeds"][0], results["size"])
     data = _load_data(without_hydra(compose_config([f"data={environment['data']}", *overrides, *recipe])))
@@ -97,35 +99,31 @@ def _write_page(folder: Path, results: dict[str, Any], data: FashionMNISTData) -
         num_shown=NUM_SHOWN,
         large_difference=LARGE_DIFFERENCE,
         large_differences={model: large_differences(result) for model, result in results["models"].items()},
-        name_layers=alt_texts.name_layers,
+        name_layers=name_layers,
         images=ImageUrls(data),
-        alt=_describe(results),
+        unspecified=UNSPECIFIED,
         figures=_draw(plotter, results),
     )
     atomic_write(folder / OVERVIEW, plotter.overview(results["models"]))
     atomic_write(folder / "report.html", html)
 
 
-def _recipe_runs(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
-    return select_runs(results, Variant(model), results["models"][model]["seeds"])
+def _runs(results: dict[str, Any], part: str, model: str, variant: Variant) -> list[dict[str, Any]]:
+    return sorted(select_runs(results, variant, results[part][model]["seeds"]), key=lambda run: run["seed"])
 
 
-def _draw(plotter: StudyPlotter, results: dict[str, Any]) -> dict[str, str]:
-    drawn = {"training_sizes": plotter.training_sizes(results["training_size"])}
+def _draw(plotter: StudyPlotter, results: dict[str, Any]) -> dict[str, Markup]:
+    drawn = {"training_sizes": plotter.training_sizes(results["training_size"], results["power_law"])}
     for model in MODELS:
-        drawn[f"scores_{model}"] = plotter.scores(results["models"][model], model)
-        drawn[f"ablation_{model}"] = plotter.ablation(results, model)
-        for measure in ("accuracy", "loss"):
-            drawn[f"{measure}_{model}"] = plotter.curves(_recipe_runs(results, model), model, measure)
+        variants = [_runs(results, "ablation", model, variant) for variant in ablation_variants(model)]
+        trained_on = _runs(results, "early_stopping", model, long(model))
+        recipe = _runs(results, "models", model, Variant(model))
+        drawn |= {
+            f"scores_{model}": plotter.scores(results["models"][model], model),
+            f"accuracy_{model}": plotter.curves(recipe, model, "accuracy"),
+            f"loss_{model}": plotter.curves(recipe, model, "loss"),
+            f"ablation_{model}": plotter.ablation(variants, results["ablation"][model], model),
+            f"stopping_{model}": plotter.stopping(trained_on, results["early_stopping"][model], model),
+            f"choices_{model}": plotter.choices(results["choices"][model][1:], model),  # without the recipe
+        }
     return drawn
-
-
-def _describe(results: dict[str, Any]) -> dict[str, str]:
-    """The alternative texts, by figure."""
-    texts = {"training_sizes": alt_texts.training_sizes(results["training_size"])}
-    for model in MODELS:
-        texts[f"scores_{model}"] = alt_texts.scores(results["models"][model], model)
-        texts[f"ablation_{model}"] = alt_texts.ablation(results["ablation"][model], model)
-        for measure in ("accuracy", "loss"):
-            texts[f"{measure}_{model}"] = alt_texts.curves(_recipe_runs(results, model), model, measure)
-    return texts

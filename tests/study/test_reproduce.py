@@ -116,7 +116,7 @@ def test_page_is_self_contained_and_labelled(made):
     assert "NOT Fashion-MNIST" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     figures = [f"Fig. {number}: " for number in range(1, 7)]
-    for heading in (*figures, "The six claims", "What the study does not specify"):
+    for heading in (*figures, "The six claims", "Unspecified hyperparameters", "Model card"):
         assert heading in page
 
 

@@ -2,13 +2,18 @@
 
 import csv
 import html
+import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -48,6 +53,24 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 def read(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def browse(command: list[str], folder: Path) -> list[dict[str, str]]:
+    """The studies that the dashboard of a command shows."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = [Path(sys.executable).with_name(command[0]), *command[1:], f"--port={port}", "--quiet"]
+    with subprocess.Popen(program, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            while server.poll() is None:
+                url = f"http://127.0.0.1:{port}/api/studies"
+                with suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=60) as answer:
+                    return json.load(answer)["study_summaries"]
+                time.sleep(0.1)
+            raise AssertionError(server.communicate()[1])
+        finally:
+            server.terminate()
 
 
 @pytest.mark.slow
@@ -118,6 +141,9 @@ def test_two_processes_share_a_study(storage, start, tmp_path, request):
     assert numbers[0] | numbers[1] == set(range(8))
     assert not numbers[0] & numbers[1]
     assert all("8 trials: " in output for output in outputs)
+    page = html.unescape((tmp_path / "outputs" / "search_shared" / "search.html").read_text())
+    command = shlex.split(re.search(r"^optuna-dashboard .*?(?=</code>)", page, re.MULTILINE)[0])
+    assert "shared" in [study["study_name"] for study in browse(command, tmp_path)]
 
 
 @pytest.mark.slow

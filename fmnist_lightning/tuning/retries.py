@@ -20,8 +20,11 @@ def retry_killed(study: optuna.Study, search: Search) -> None:
     if search.is_database():
         return
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_locked(Run(trial.user_attrs.get("directory", search.run(trial.number).folder))):
-            queue_again(study, trial, MAX_RETRIES)
+        if _is_locked(Run(trial.user_attrs.get("directory", search.run(trial.number).folder))):
+            continue
+        unlocked = study.get_trials(deepcopy=False)[trial.number]  # it may have ended meanwhile
+        if unlocked.state == TrialState.RUNNING:
+            queue_again(study, unlocked, MAX_RETRIES)
 
 
 def _is_locked(run: Run) -> bool:

@@ -18,7 +18,7 @@ def overrides_of(search: Search, params: dict[str, Any]) -> list[str]:
     return [*search.fixed, *(f"{key}={to_override(params[key])}" for key in search.space if key in params)]
 
 
-def run_trial(search: Search, trial: optuna.Trial) -> float:
+def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> float:
     """Trains the run of a trial; returns the monitored value of its best epoch.
 
     Raises:
@@ -27,8 +27,6 @@ def run_trial(search: Search, trial: optuna.Trial) -> float:
         Exception: it failed.
     """
     from fmnist_lightning.training.search_trial import SearchTrial
-
-    params = {key: parameter.suggest(trial, key) for key, parameter in search.space.items()}
 
     def report(epoch: int, value: float) -> bool:
         trial.report(value, epoch)

@@ -3,10 +3,11 @@
 import gc
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import TrialState
 
 from fmnist_lightning.config.errors import format_error
@@ -20,6 +21,7 @@ from fmnist_lightning.tuning.trial import run_trial
 
 WAIT_SECONDS = 1.0  # between looks at the trials of other workers
 MAX_FAILURES = 5  # of the first trials, after which something other than the hyperparameters is wrong
+SEEDS_PER_SEARCH = 10_000  # so that searches with the seeds 0 and 1 do not sample the same first values
 
 
 def work(search: Search) -> None:
@@ -59,44 +61,49 @@ def _next_trial(study: optuna.Study, search: Search) -> int | None:
         states = [trial.state for trial in trials]
         if TrialState.WAITING not in states and len(trials) >= search.num_trials:
             return -1 if TrialState.RUNNING in states else None
-        # a seed for each trial: a search that resumes does not repeat its first values
-        seed = search.seed + len(study.get_trials(deepcopy=False))
-        study.sampler = TPESampler(seed=seed, constant_liar=True)
         return _train(study, search, lock.release)
     finally:
         lock.release(force=True)
 
 
 def _train(study: optuna.Study, search: Search, started: Callable[[], None]) -> int:
-    """Trains one trial; `started` is called once other workers can see that it is running."""
+    """Trains one trial; `started` is called once other workers can see that it is running, and with what."""
     number = -1
 
     def objective(trial: optuna.Trial) -> float:
         nonlocal number
         number = trial.number
+        study.sampler = make_sampler(search, number)
         run = search.run(number)
-        with run.locked():
-            trial.set_user_attr("directory", str(run.folder))
-            started()
-            try:
-                return run_trial(search, trial)
-            except optuna.TrialPruned:
-                raise
-            except Exception as error:
-                trial.set_user_attr("error", format_error(error))
-                raise
-
-    try:
-        study.optimize(objective, n_trials=1, catch=(Exception,))
-    except Exception:  # of the storage; or another worker took this one for killed, and repeats its trial
-        if number < 0 or not study.get_trials(deepcopy=False)[number].state.is_finished():
+        locked.enter_context(run.locked())
+        trial.set_user_attr("directory", str(run.folder))
+        params = {key: parameter.suggest(trial, key) for key, parameter in search.space.items()}
+        started()
+        try:
+            return run_trial(search, trial, params)
+        except optuna.TrialPruned:
             raise
-    except BaseException:  # Ctrl-C, or a signal
-        trial = study.get_trials(deepcopy=False)[number] if number >= 0 else None
-        if trial and trial.state in (TrialState.RUNNING, TrialState.FAIL):
-            queue_again(study, trial)
-        raise
+        except Exception as error:
+            trial.set_user_attr("error", format_error(error))
+            raise
+
+    with ExitStack() as locked:  # the run, until the study has the result: an unlocked one is that of a killed worker
+        try:
+            study.optimize(objective, n_trials=1, catch=(Exception,))
+        except Exception:  # of the storage; or another worker took this one for killed, and repeats its trial
+            if number < 0 or not study.get_trials(deepcopy=False)[number].state.is_finished():
+                raise
+        except BaseException:  # Ctrl-C, or a signal
+            trial = study.get_trials(deepcopy=False)[number] if number >= 0 else None
+            if trial and trial.state in (TrialState.RUNNING, TrialState.FAIL):
+                queue_again(study, trial)
+            raise
     return number
+
+
+def make_sampler(search: Search, number: int) -> BaseSampler:
+    """The sampler of a trial. Its seed depends on the trial's number: a search that resumes does not repeat values."""
+    return TPESampler(seed=(SEEDS_PER_SEARCH * search.seed + number) % 2**32, constant_liar=True)
 
 
 def make_pruner(search: Search) -> BasePruner:

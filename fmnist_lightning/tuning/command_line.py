@@ -1,5 +1,6 @@
 """Parses and validates the command line of a search, before Optuna or torch is imported."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,15 @@ from fmnist_lightning.tuning.search import PRUNERS, Search
 from fmnist_lightning.tuning.space import Parameter, override_space, read_space
 
 SPACE = "search.space."
-DATABASES = ("sqlite", "postgresql")
+DATABASES = {"sqlite:///": "sqlite:///FILE", "postgresql://": "postgresql://USER@HOST/DATABASE"}
 LAUNCHERS = ("slurm", "submitit_slurm", "submitit_local")
 FIXED = ("hydra.run", "hydra.sweep", "hydra.mode", "hydra/", "resume=")  # by the search
+# what a trial measures, and where: trials that differ in it cannot be compared
+SHARED = (
+    *("data", "data.root", "data.mirrors", "data.source", "data.val_fraction", "data.split_seed", "resume"),
+    *(f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy", "limit_val_batches")),
+)
+SHARED_GROUPS = ("hydra.", "hydra/", "logger", "callbacks.best_checkpoint")
 
 
 @dataclass
@@ -61,6 +68,7 @@ def parse(argv: Sequence[str]) -> Search:
     name = given.space or str(launch.cfg.hydra.runtime.choices.model)
     lines = read_space(name, given.space is not None, config_dirs_of(given.config_dir))
     space = override_space(lines, typed, fixed)
+    _check_comparable(space)
     validated = _validate_values(space, given)
     study = given.study or name
     folder = Path(given.folder or f"outputs/search_{study}")
@@ -102,12 +110,12 @@ def _check_before_composing(given: Arguments, launcher: Sequence[str], fixed: Se
 
 
 def _check_storage(storage: str) -> None:
-    scheme, is_url, _ = storage.partition("://")
-    if is_url and scheme not in DATABASES:  # the rest may have a password
-        allowed = ", ".join(["a file", *(f"{name}://…" for name in DATABASES)])
-        raise ValueError(f"search.storage={scheme}://…: allowed are {allowed}")
-    check_installed(scheme, f"search.storage={scheme}://…")
-    if scheme != "postgresql":
+    scheme = re.match(r"(\w[\w+]+):", storage)  # not C:, of a file
+    if scheme and not storage.startswith(tuple(DATABASES)):  # the rest may have a password
+        allowed = ", ".join(["a file", *DATABASES.values()])
+        raise ValueError(f"search.storage={scheme[0]}…: allowed are {allowed}")
+    check_installed(scheme[1] if scheme else "", f"search.storage={storage.partition('://')[0]}://…")
+    if not storage.startswith("postgresql"):
         check_writable(Path(storage.removeprefix("sqlite:///")).parent, f"search.storage={storage}")
 
 
@@ -119,6 +127,14 @@ def _check_one_device(trainer: DictConfig) -> None:
     }
     if several := [f"trainer.{key}={to_override(trainer[key])}" for key, is_one in single.items() if not is_one]:
         raise ValueError(f"{several[0]}: a trial trains on one device; search.jobs=N trains several at a time")
+
+
+def _check_comparable(space: Mapping[str, Parameter]) -> None:
+    for key, parameter in space.items():
+        if key in SHARED or key.startswith(SHARED_GROUPS):
+            raise ValueError(
+                f"{SPACE}{key}={parameter.typed}: must be the same for all trials; type {key}=VALUE, if at all"
+            )
 
 
 def _validate_values(space: Mapping[str, Parameter], given: Arguments) -> Launch:

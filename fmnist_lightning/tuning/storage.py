@@ -6,19 +6,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import sqlalchemy.exc
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from fmnist_lightning.config.errors import format_error
 from fmnist_lightning.tuning.retries import MAX_RETRIES
 from fmnist_lightning.tuning.search import Search
 
+# no connection stays open for the minutes of an epoch; seconds to wait for SQLite's lock, or for PostgreSQL
+ENGINE: dict[str, Any] = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
 _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
@@ -30,9 +33,13 @@ def open_study(search: Search) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the search prints a line for each trial
     warnings.simplefilter("ignore", ExperimentalWarning)
+    with explained(search):
+        url = _url(search)
+        if url and url.drivername.startswith("postgresql"):  # before a directory is created
+            sqlalchemy.create_engine(url, **ENGINE).connect().close()
     with explained(search), search.lock():  # two processes at a time would create the tables twice
         study = optuna.create_study(
-            storage=_open_storage(search),
+            storage=_open_storage(search, url),
             study_name=search.study,
             direction="minimize" if search.mode == "min" else "maximize",
             load_if_exists=True,
@@ -56,8 +63,24 @@ def open_study(search: Search) -> optuna.Study:
     return study
 
 
-def _open_storage(search: Search) -> optuna.storages.BaseStorage:
+def _url(search: Search) -> URL | None:
+    """The URL of a database, with the password; None for a journal file."""
     if not search.is_database():
+        return None
+    try:
+        url = make_url(search.storage)
+        if url.drivername != "postgresql":
+            return url
+        if not url.username:
+            raise ValueError
+    except (ValueError, sqlalchemy.exc.ArgumentError):  # whose message has the password
+        form = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE"
+        raise ValueError(f"search.storage={shown(search.storage)}: must have the form {form}") from None
+    return url.set(drivername="postgresql+pg8000", password=url.password or os.environ.get("PGPASSWORD"))
+
+
+def _open_storage(search: Search, url: URL | None) -> optuna.storages.BaseStorage:
+    if url is None:
         path = Path(search.storage).absolute()  # Optuna's lock is a link to it
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -66,19 +89,11 @@ def _open_storage(search: Search) -> optuna.storages.BaseStorage:
             raise ValueError(
                 f"search.storage={search.storage}: not a journal file of Optuna ({format_error(error)})"
             ) from None
-    try:
-        url = make_url(search.storage)
-    except (ValueError, sqlalchemy.exc.ArgumentError):  # whose message has the password
-        form = "sqlite:///FILE or postgresql://USER@HOST:PORT/DATABASE"
-        raise ValueError(f"search.storage={shown(search.storage)}: must have the form {form}") from None
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+pg8000", password=url.password or os.environ.get("PGPASSWORD"))
-    else:
+    if url.drivername == "sqlite":
         Path(url.database or ".").absolute().parent.mkdir(parents=True, exist_ok=True)
     return RDBStorage(
         url.render_as_string(hide_password=False),
-        # no connection stays open for the minutes of an epoch; seconds to wait for SQLite's lock, or for PostgreSQL
-        engine_kwargs={"poolclass": NullPool, "connect_args": {"timeout": 60}},
+        engine_kwargs=ENGINE,
         heartbeat_interval=search.heartbeat,
         grace_period=3 * search.heartbeat,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MAX_RETRIES),

@@ -226,16 +226,33 @@ def test_study_with_another_space_is_rejected_by_its_keys(start):
         (["hydra.run.dir=x"], "search.folder=DIR names its directory"),
         (
             ["search.storage=oracle://me:secret@host/x"],
-            "search.storage=oracle://…: allowed are a file, sqlite://…, postgresql://…",
+            "search.storage=oracle:…: allowed are a file, sqlite:///FILE, postgresql://USER@HOST/DATABASE",
+        ),
+        (["search.storage=sqlite:s.db"], "search.storage=sqlite:…: allowed are a file, sqlite:///FILE"),
+        (["search.storage=sqlite://s.db"], "search.storage=sqlite:…: allowed are a file, sqlite:///FILE"),
+        (["search.storage=postgresql:me@host"], "search.storage=postgresql:…: allowed are a file, sqlite:///FILE"),
+        (
+            ["search.storage=postgresql://host/x"],
+            "postgresql://host/x: must have the form sqlite:///FILE or postgresql",
         ),
         (["search.storage=postgresql://me:secret@127.0.0.1:1/x"], "postgresql://me:***@127.0.0.1:1/x: cannot be reach"),
+        (
+            ["search.space.data.val_fraction=interval(0.1,0.3)"],
+            "0.3): must be the same for all trials; type data.val_f",
+        ),
+        (["search.space.trainer.devices=choice(1,2)"], "trainer.devices=choice(1,2): must be the same for all trials"),
+        (["search.space.hydra.run.dir=choice(a,b)"], "hydra.run.dir=choice(a,b): must be the same for all trials"),
+        (
+            ["search.space.callbacks.best_checkpoint.monitor=choice(val/loss,val/accuracy)"],
+            "search.space.callbacks.best_checkpoint.monitor=choice(val/loss,val/accuracy): must be the same",
+        ),
     ],
 )
 def test_invalid_command_is_rejected_before_the_first_trial(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=re.escape(message)):
         search(["model=ann", "data=synthetic", *arguments])
-    assert not list(tmp_path.glob("outputs/*/trial_*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_extra_is_named(monkeypatch):

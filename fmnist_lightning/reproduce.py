@@ -37,7 +37,7 @@ from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.execution.arguments import SIZES, check_overrides, parse_seeds
 from fmnist_lightning.execution.execute import NO_PROGRESS_BAR, Execution
 from fmnist_lightning.runs.provenance import git_state
-from fmnist_lightning.study.plan import DEFAULT_SEEDS, FIRST_SEED, plan
+from fmnist_lightning.study.plan import DEFAULT_SEEDS, FIRST_SEED, MAX_SEEDS, plan
 from fmnist_lightning.training.stages import clear_stage, draws_on_terminal, show_stage
 
 UNCOMMITTED = (
@@ -112,6 +112,10 @@ def read_arguments(argv: Sequence[str]) -> tuple[Arguments, Execution, list[int]
     jobs = given.jobs or (1 if num_gpus() else num_cores())
     folder = given.folder or f"outputs/reproduce/{given.size}"
     seeds = parse_seeds("reproduce", given.seeds or str(DEFAULT_SEEDS[given.size]), FIRST_SEED)
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(
+            f"reproduce.seeds={given.seeds}: {len(seeds)} seeds; the plan has at most {MAX_SEEDS} of a variant"
+        )
     if given.photos and not given.train:
         raise ValueError("reproduce.photos: has no effect with reproduce.train=false, which reads results.json")
     return given, Execution("reproduce", given.size, given.overrides, jobs, Path(folder)), seeds

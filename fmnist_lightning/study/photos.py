@@ -26,6 +26,8 @@ def check_photos(photos: Path) -> None:
         import cv2  # noqa: F401
     except ModuleNotFoundError:
         raise ValueError("reproduce.photos: needs OpenCV: pip install 'fmnist_lightning[photos]'") from None
+    if not _labels(photos).is_file():
+        raise ValueError(f"reproduce.photos={photos}: must be a directory with labels.csv, see docs/predict.md")
     try:
         scores = LabelledScores(_labels(photos), CLASS_NAMES)
         for source in _sources(photos):

@@ -43,6 +43,7 @@ NUM_SEEDS = {
     "ann": NumSeeds(recipe=10, half=10, fractions=10, ablation=10, long=10, choices=3),
     "cnn": NumSeeds(recipe=8, half=8, fractions=5, ablation=5, long=5, choices=3),
 }
+MAX_SEEDS = max(map(max, NUM_SEEDS.values()))
 
 
 class Variant(NamedTuple):

@@ -100,8 +100,10 @@ def test_errors_of_the_verdicts_are_at_most_5_percent():
         evidence = [mean_evidence("", row.tolist(), 0.01, part="") for row in values]
         return judge_claim("", evidence, lambda evidence: "")["verdict"]
 
+    one_on_limit = [np.vstack([values[:1], values[1:] + 1]) for values in on_limit]  # the others support the claim
+    holds = [verdict(values) for values in one_on_limit].count("holds")
+    assert 0 < holds / len(on_limit) < 0.07  # 2.5 %, and three standard errors
     found = [verdict(values) for values in on_limit]
-    assert found.count("holds") == 0
     assert found.count("does not hold") / len(found) < 0.115  # 5 %, and three standard errors
 
 

@@ -22,6 +22,12 @@ def test_photos_without_usable_labels_are_rejected_by_name(tmp_path, labels, mes
         check_photos(tmp_path)
 
 
+@pytest.mark.parametrize("name", [".", "missing"])
+def test_directory_without_labels_is_rejected(tmp_path, name):
+    with pytest.raises(ValueError, match=f"reproduce.photos={tmp_path / name}: must be a directory with labels.csv"):
+        check_photos(tmp_path / name)
+
+
 def test_labelled_photos_are_accepted(tmp_path):
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "dress.png")
     (tmp_path / "labels.csv").write_text("file,labels\ndress.png,3\n")

@@ -209,7 +209,7 @@ def test_photos_without_labels_are_rejected_before_anything_is_created(start, tm
     process = start(f"reproduce.photos={tmp_path}", "reproduce.folder=photos")
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert f"error: reproduce.photos={tmp_path}: labels={tmp_path}/labels.csv: No such file" in errors
+    assert f"error: reproduce.photos={tmp_path}: must be a directory with labels.csv" in errors
     assert not (start.folder.parent / "photos").exists()
 
 
@@ -248,6 +248,7 @@ def test_diverged_run_is_failed_and_not_interrupted(tiny_overrides, tmp_path):
     ("argument", "message"),
     [
         ("reproduce.seeds=0", "must be how many seeds, at least 1"),
+        ("reproduce.seeds=11", "11 seeds; the plan has at most 10 of a variant"),
         ("reproduce.seeds=[0,1,0]", "0 is listed twice"),
         ("reproduce.seeds=1,2,2", "2 is listed twice"),
         ("reproduce.seeds=few", "must be how many seeds"),

@@ -43,9 +43,9 @@ class Sweep:
             rows = self.rows()
             if not rows:
                 return
-            files = render(rows, swept_keys(rows), to_page(rows, self.folder.resolve().name))
-            files |= {"sweep.csv": to_csv(rows), "sweep.md": to_markdown(rows)}
-            for name, content in files.items():
+            atomic_write(self.folder / "sweep.csv", to_csv(rows))  # before anything is drawn, which may fail
+            atomic_write(self.folder / "sweep.md", to_markdown(rows))
+            for name, content in render(rows, swept_keys(rows), to_page(rows, self.folder.resolve().name)).items():
                 atomic_write(self.folder / name, content)
 
     def show(self, options: Sequence[str] = (), num_jobs: int = 0, errors: bool = True) -> int:

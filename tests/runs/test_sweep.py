@@ -266,3 +266,15 @@ def test_every_kind_of_sweep_has_a_figure(values, swept_keys):
 def test_sweep_without_swept_keys_has_no_figure(tmp_path):
     assert draw_sweep(rows_of(seed=["0"]), []) is None
     assert Sweep(tmp_path).rows() == []
+
+
+def test_table_is_written_even_if_the_figure_cannot_be_drawn(tmp_path):
+    def fail(*arguments: object) -> dict[str, str | bytes]:
+        raise ValueError("cannot be drawn")
+
+    (tmp_path / "0_ann").mkdir()
+    (tmp_path / "0_ann" / "summary.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        Sweep(tmp_path).update(fail)
+    assert [row["status"] for row in table(tmp_path)] == ["damaged"]
+    assert (tmp_path / "sweep.md").is_file()

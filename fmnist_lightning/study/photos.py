@@ -46,14 +46,14 @@ def score_photos(photos: Path, predictors: Mapping[str, Predictor]) -> dict[str,
         predictors: by model.
     """
     scored = {model: _score(photos, predictor) for model, predictor in predictors.items()}
-    scores, unread = next(iter(scored.values()))
+    scores = next(iter(scored.values()))
     return {
         "source": photos.resolve().name,
         "labels_sha256": sha256(_labels(photos)),
         "n": len(scores.scores[True]),
         "num_without_class": len(scores.scores[False]),
-        "unread": unread,
-        "models": {model: _describe(scores) for model, (scores, _) in scored.items()},
+        "unread": len(scores.labels) - sum(map(len, scores.scores.values())),
+        "models": {model: _describe(scores) for model, scores in scored.items()},
     }
 
 
@@ -65,12 +65,11 @@ def _sources(photos: Path) -> Iterator[ImageSource]:
     return find_sources(str(photos), io.BytesIO(), [_labels(photos)])
 
 
-def _score(photos: Path, predictor: Predictor) -> tuple[LabelledScores, int]:
-    scores, unread = LabelledScores(_labels(photos), CLASS_NAMES), 0
+def _score(photos: Path, predictor: Predictor) -> LabelledScores:
+    scores = LabelledScores(_labels(photos), CLASS_NAMES)
     for batch in predict_files(predictor, _sources(photos)):
         score_batch(batch, scores.add)
-        unread += sum(prepared.image is None for prepared in batch.images)
-    return scores, unread
+    return scores
 
 
 def _describe(scores: LabelledScores) -> dict[str, Any]:

@@ -26,13 +26,14 @@ def _change(numbers: Sequence[float | None], verbs: Change, what: str, form: str
     """Such as `lowers the loss by 0.1 and 0.2`; `changes the loss by -0.1 and +0.2` if the signs differ."""
     known = [number for number in numbers if number is not None]
     for sign, verb in zip((-1, 1), verbs, strict=True):
-        if known and all(sign * number >= 0 for number in known):
-            return f"{verb} {what} by {_pair(numbers, form, sign * scale)}"
+        if any(known) and all(sign * number >= 0 for number in known):
+            sizes = [None if number is None else abs(number) for number in numbers]
+            return f"{verb} {what} by {_pair(sizes, form, scale)}"
     return f"changes {what} by {_pair(numbers, '+' + form, scale)}"
 
 
 def _negative(numbers: Sequence[float | None]) -> list[float | None]:
-    return [None if number is None else -number for number in numbers]
+    return [None if number is None else 0.0 - number for number in numbers]  # no -0.0
 
 
 def _cnn_beats_ann(evidence: Sequence[Evidence]) -> str:

@@ -128,6 +128,8 @@ def test_each_verdict_has_evidence_and_a_sentence():
 def test_sentences_state_the_direction():
     records = make_records(lambda variant, seed: make_record(overfits=(0.5 if variant.dropout else 0.1) + 0.01 * seed))
     assert "dropout raises the gap" in judge(records)[1]["sentence"]
+    unchanged = make_records(lambda variant, seed: make_record(overfits=0.05))
+    assert "changes the test loss by +0.000 and +0.000 nats" in judge(unchanged)[3]["sentence"]
 
 
 def test_reported_value_is_within_if_the_prediction_interval_contains_it():

@@ -161,13 +161,13 @@ def test_photos_are_scored_without_training_again(made, start, tmp_path):
     for label in (1, 3):
         garment = np.full((28, 28), 200, np.uint8)
         Image.fromarray(garment).save(tmp_path / f"{label}.png")
-    (tmp_path / "labels.csv").write_text("file,labels,kind\n1.png,1,trousers\n3.png,3|4,dress\n")
+    (tmp_path / "labels.csv").write_text("file,labels,kind\n1.png,1,trousers\n3.png,3|4,dress\n5.png,5,shoe\n")
     process = start(f"reproduce.photos={tmp_path}")
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert f"{NUM_RUNS} of them already completed" in output
     photos = json.loads((made[0] / "results.json").read_text())["photos"]
-    assert (photos["n"], photos["unread"], photos["source"]) == (2, 0, tmp_path.name)
+    assert (photos["n"], photos["unread"], photos["source"]) == (2, 1, tmp_path.name)  # 5.png does not exist
     for scores in photos["models"].values():
         assert scores["accuracy"] == scores["correct"] / 2
         assert scores["interval"][0] <= scores["accuracy"] <= scores["interval"][1]

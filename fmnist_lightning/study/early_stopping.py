@@ -36,7 +36,7 @@ def compare_to_last(records: Records, model: str) -> dict[str, Any]:
 
 
 def _scores(run: Record, checkpoint: str) -> dict[str, float]:
-    return {"gap": run.gap(checkpoint), **{name: run.scores[checkpoint][key] for name, key in MEASURES.items()}}
+    return {"gap": run.gap(checkpoint, "test"), **{name: run.scores[checkpoint][key] for name, key in MEASURES.items()}}
 
 
 def _describe(scores: list[dict[str, float]]) -> dict[str, Any]:

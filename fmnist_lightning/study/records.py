@@ -45,9 +45,9 @@ class Record:
         """Whether early stopping ended the run; the last epoch is the limit's otherwise."""
         return bool(self.summary["epochs"] < self.summary["max_epochs"])
 
-    def gap(self, checkpoint: str) -> float:
-        """Validation minus training loss, both without dropout, of the `best` or the `last` epoch."""
-        return self.scores[checkpoint]["val/loss"] - self.scores[checkpoint]["train/loss"]
+    def gap(self, checkpoint: str, stage: str = "val") -> float:
+        """Validation (or test) minus training loss, all without dropout, of the `best` or the `last` epoch."""
+        return self.scores[checkpoint][f"{stage}/loss"] - self.scores[checkpoint]["train/loss"]
 
 
 Records = dict[Variant, dict[int, Record]]  # by variant, then by seed

@@ -68,7 +68,7 @@ def _batch_norm(evidence: Sequence[Evidence]) -> str:
 def _losses(evidence: Sequence[Evidence]) -> str:
     correlation, rise = (_numbers(evidence, part) for part in ("losses fall together", "no large rises"))
     gap, loss = (_numbers(evidence, "early stopping prevents overfitting", index) for index in (0, 1))
-    gaps = _change(gap, LOWERS, "the gap between the two losses", ".3f")
+    gaps = _change(gap, LOWERS, "the gap between test and training loss", ".3f")
     losses = _change(loss, LOWERS, "the test loss", ".3f")
     return (
         "Up to the best epoch, training and validation loss have a rank correlation of "

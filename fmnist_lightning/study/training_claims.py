@@ -129,8 +129,8 @@ def losses_evidence(records: Records, model: str) -> list[Evidence]:
             test="t-test over seeds",
         ),
         measured_evidence(
-            f"gap between validation and training loss {after}",
-            rise(Record.gap),
+            f"gap between test and training loss {after}",
+            rise(lambda run, checkpoint: run.gap(checkpoint, "test")),
             LOSS_EFFECT,
             part=STOPPING,
             model=model,

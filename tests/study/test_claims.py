@@ -185,6 +185,15 @@ def test_early_stopping_is_compared_whether_or_not_it_ends_a_run():
     assert judge(records)[3]["verdict"] == "holds"
 
 
+def test_early_stopping_is_judged_by_losses_that_select_no_epoch():
+    records = make_records(as_claimed)
+    for record in records[up_to_long("ann")].values():
+        record.scores["best"]["val/loss"] = 0.0  # as if the selection had found an epoch by luck
+    assert compare_to_last(records, "ann")["difference"]["gap"]["mean"] == pytest.approx(0.115 - 0.05)
+    gaps = [part for part in judge(records)[3]["evidence"] if "gap between test and training" in part["text"]]
+    assert gaps[0]["estimate"] == pytest.approx(0.115 - 0.05)
+
+
 def test_power_law_recovers_known_parameters():
     rng = np.random.default_rng(1)
     images = [2400, 4800, 12000, 24000, 48000]

@@ -1,8 +1,8 @@
 """Runs the command again and again in processes of their own, each a fork of one that has imported everything.
 
 A line of JSON in is one command, how many times at once, and the fault; a line of JSON out is how they ended.
-The processes are real ones and are really killed. They only save the seconds of importing torch, and of drawing: all
-figures are one picture, which is written to disk as any other.
+The processes are real ones and are really killed. They only save the seconds of importing torch, and of drawing:
+figures are one picture, which is written to disk as any other, and charts in pages are empty.
 """
 
 import gc
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO, Any
 
 import lightning.pytorch
 import sklearn.metrics
@@ -35,10 +36,14 @@ WRITES = {"os.rename", "os.remove", "os.chmod", "os.mkdir", "os.link", "os.trunc
 
 
 def draw_one_picture() -> None:
-    """Has every figure be the same 40 kB of noise."""
+    """Has every PNG be the same 40 kB of noise, and every SVG be empty."""
     buffer = io.BytesIO()
     Image.frombytes("L", (200, 200), random.Random(0).randbytes(200 * 200)).save(buffer, "png")
-    Figure.savefig = lambda figure, file, **options: file.write(buffer.getvalue())
+
+    def savefig(figure: Figure, file: IO[Any], format: str = "png", **options: object) -> None:
+        file.write('<svg viewBox="0 0 1 1"></svg>' if format == "svg" else buffer.getvalue())
+
+    Figure.savefig = savefig
 
 
 def signal_at_operations(numbers: list[int], named: str, inside: str, signal_: int) -> None:

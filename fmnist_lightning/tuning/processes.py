@@ -3,12 +3,15 @@
 import multiprocessing
 import signal
 import sys
+import time
 from types import FrameType
 
 from fmnist_lightning.config.errors import EXIT_SIGINT, Interrupted, format_error, full_traceback
 from fmnist_lightning.config.openmp import set_openmp_variables
 from fmnist_lightning.execution.worker import exit_with_parent
 from fmnist_lightning.tuning.search import Search
+
+GRACE_SECONDS = 10.0
 
 
 def work_in_processes(search: Search) -> None:
@@ -32,7 +35,11 @@ def work_in_processes(search: Search) -> None:
         signal.signal(signal.SIGTERM, _raise_interrupted)
         for process in processes:
             process.join()
-    except Interrupted:
+    except (KeyboardInterrupt, Interrupted) as interruption:
+        if isinstance(interruption, KeyboardInterrupt):  # those that a terminal's Ctrl-C has reached end by themselves
+            deadline = time.monotonic() + GRACE_SECONDS
+            for process in processes:
+                process.join(max(0.0, deadline - time.monotonic()))
         for process in processes:
             process.terminate()
         raise
@@ -45,7 +52,7 @@ def work_in_processes(search: Search) -> None:
         raise KeyboardInterrupt
     if any(codes) and all(codes):
         killed = " (killed, or out of memory)" * any(code < 0 for code in codes)
-        raise ValueError(f"the processes of search.jobs={search.jobs} ended{killed}; the same command continues")
+        raise ValueError(f"the processes of search.jobs={search.jobs} ended{killed}")
 
 
 def _raise_interrupted(number: int, frame: FrameType | None) -> None:

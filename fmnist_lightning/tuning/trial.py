@@ -12,6 +12,12 @@ from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.tuning.search import Search
 
+DATA = ("data_sha256", "split_sha256")  # entries of a summary
+
+
+class OtherDataError(ValueError):
+    """The images or the split are not those of the study's other trials."""
+
 
 def overrides_of(search: Search, params: dict[str, Any]) -> list[str]:
     """What reproduces a trial with the train command."""
@@ -23,6 +29,7 @@ def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> fl
 
     Raises:
         optuna.TrialPruned: it was pruned.
+        OtherDataError: its images or its split are not those of the study.
         KeyboardInterrupt: Ctrl-C.
         Exception: it failed.
     """
@@ -36,6 +43,7 @@ def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> fl
     summary = train_composed(search, search.run(trial.number).folder, overrides_of(search, params), in_training)
     for name in ("best_epoch", "data_note", "partial"):
         trial.set_user_attr(name, summary.get(name))
+    _check_data(search, trial.study, summary)
     if summary["status"] == "interrupted":
         raise KeyboardInterrupt
     if summary["status"] == "failed":
@@ -45,6 +53,22 @@ def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> fl
     if "monitored" not in summary:
         raise ValueError("no epoch was completed")
     return float(summary["monitored"]["value"])
+
+
+def _check_data(search: Search, study: optuna.Study, summary: dict[str, Any]) -> None:
+    """All trials have the images of the first: data=auto may find others on another machine."""
+    if summary.get(DATA[0]) is None:  # it failed before
+        return
+    data = {key: summary[key] for key in DATA}
+    with search.lock():
+        stored = study.user_attrs.get("data")
+        if stored is None:
+            study.set_user_attr("data", data)
+    if stored not in (None, data):
+        raise OtherDataError(
+            f"search.study={search.study}: its trials have other images or another split than those found here "
+            f"({summary['data']}); use the same dataset, or choose another search.study"
+        )
 
 
 def train_composed(search: Search, folder: Path, overrides: Sequence[str], trial: Any = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fmnist_lightning.tuning.retries import counted, queue_again, retry_killed
 from fmnist_lightning.tuning.search import Search
 from fmnist_lightning.tuning.storage import explained, open_study
 from fmnist_lightning.tuning.table import Table
-from fmnist_lightning.tuning.trial import run_trial
+from fmnist_lightning.tuning.trial import OtherDataError, run_trial
 
 WAIT_SECONDS = 1.0  # between looks at the trials of other workers
 MAX_FAILURES = 5  # of the first trials, after which something other than the hyperparameters is wrong
@@ -28,7 +28,7 @@ def work(search: Search) -> None:
     """Trains trials until the study has `search.num_trials`, and prints each; waits for those of other workers.
 
     Raises:
-        ValueError: the storage cannot be reached, or the first trials all failed.
+        ValueError: the storage cannot be reached, the first trials all failed, or the images are not the study's.
     """
     study, table = open_study(search), Table(search)
     study.pruner = make_pruner(search)
@@ -68,10 +68,10 @@ def _next_trial(study: optuna.Study, search: Search) -> int | None:
 
 def _train(study: optuna.Study, search: Search, started: Callable[[], None]) -> int:
     """Trains one trial; `started` is called once other workers can see that it is running, and with what."""
-    number = -1
+    number, other_data = -1, None
 
     def objective(trial: optuna.Trial) -> float:
-        nonlocal number
+        nonlocal number, other_data
         number = trial.number
         study.sampler = make_sampler(search, number)
         run = search.run(number)
@@ -85,6 +85,7 @@ def _train(study: optuna.Study, search: Search, started: Callable[[], None]) -> 
             raise
         except Exception as error:
             trial.set_user_attr("error", format_error(error))
+            other_data = error if isinstance(error, OtherDataError) else None
             raise
 
     with ExitStack() as locked:  # the run, until the study has the result: an unlocked one is that of a killed worker
@@ -98,6 +99,9 @@ def _train(study: optuna.Study, search: Search, started: Callable[[], None]) -> 
             if trial and trial.state in (TrialState.RUNNING, TrialState.FAIL):
                 queue_again(study, trial)
             raise
+    if other_data:
+        queue_again(study, study.get_trials(deepcopy=False)[number])  # for a worker that has the study's images
+        raise other_data
     return number
 
 

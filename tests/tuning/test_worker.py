@@ -58,6 +58,24 @@ def test_trial_whose_result_is_about_to_be_stored_is_not_repeated(search, tiny_o
     assert [trial.state for trial in open_study(search).trials] == [TrialState.COMPLETE]
 
 
+@pytest.mark.slow
+def test_trial_on_other_images_is_queued_again_and_ends_its_worker(search, tiny_overrides):
+    search = replace(search, fixed=["model=ann", *tiny_overrides], num_trials=1)
+    work(search)
+    study = open_study(search)
+    data = study.user_attrs["data"]
+    assert data == {key: search.run(0).read_summary()[key] for key in ("data_sha256", "split_sha256")}
+    study.set_user_attr("data", data | {"data_sha256": "that of other images"})
+    with pytest.raises(ValueError, match=r"search.study=s: .*other images.*choose another search.study"):
+        work(replace(search, num_trials=2))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    study.set_user_attr("data", data)
+    work(replace(search, num_trials=2))
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert study.trials[1].params == study.trials[2].params
+
+
 def test_trial_that_ends_while_its_run_is_looked_at_is_not_repeated(search, monkeypatch):
     study = open_study(search)
     study.ask()

@@ -18,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:  # imported where it is used: the tests say that they start before torch is loaded
     from omegaconf import DictConfig
+    from playwright.sync_api import Browser
 
     from fmnist_lightning.data import FashionMNISTData
 
@@ -52,6 +53,18 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     synthetic.load(root, num_train=400, num_test=100)
     return root
+
+
+@pytest.fixture(scope="module")  # its event loop must not outlive the module
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium, for tests marked browser."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from fmnist_lightning.demo import demo
 from fmnist_lightning.training.run import train
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 # in a program's path, it records each address outside this machine that the program connects to
 CONNECTIONS = """
@@ -216,17 +216,6 @@ def to_png(image: Image.Image) -> bytes:
     png = io.BytesIO()
     image.save(png, "PNG")
     return png.getvalue()
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The HTML pages in a browser: none is wider than its window, on a phone, a tablet and a desktop screen."""
 
-import shutil
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,18 +94,6 @@ def make_sweep() -> str:
     ]
     page = to_page(ranked(rows), LONG)
     return str(sweep_files(rows, ["optimizer.lr", "model.hidden", "seed"], page)["sweep.html"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(

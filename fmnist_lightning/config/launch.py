@@ -41,11 +41,7 @@ class Launch:
         """The overrides of a multirun, with the directory that was validated."""
         keys = [typed.lstrip("+").partition("=")[0] for typed in self.overrides]
         overrides = [typed for key, typed in zip(keys, self.overrides, strict=True) if key != "hydra.sweep.dir"]
-        overrides.append(f"hydra.sweep.dir={quote(self.sweep_dir)}")
-        if self.launcher == "basic" and "hydra.sweeper.max_batch_size" not in keys:
-            # Hydra composes all jobs of a batch before it launches the first, and this launcher runs one at a time
-            overrides.append("hydra.sweeper.max_batch_size=1")
-        return overrides
+        return [*overrides, f"hydra.sweep.dir={quote(self.sweep_dir)}"]
 
     @staticmethod
     def skip_validation_of_batches() -> None:

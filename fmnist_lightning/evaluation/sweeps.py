@@ -76,12 +76,12 @@ def _panel(axes: Axes, drawn: _Drawn, measure: str, shades: Colormap) -> None:
     rows, keys, numbers = drawn
     if len(keys) == 2 and len(numbers) == 2:
         _heat_map(axes, rows, keys, measure, shades)
+        axes.set_title(MEASURES[measure])
     else:
         x = (numbers or keys)[0]
         _lines(axes, rows, x, [key for key in keys if key != x], measure, numeric=bool(numbers))
         axes.set_ylabel(MEASURES[measure])
         axes.grid(alpha=0.6)
-    axes.set_title(MEASURES[measure])
 
 
 def _are_numbers(rows: Sequence[Row], key: str) -> bool:

@@ -119,8 +119,8 @@ class Execution:
         )
         if missing:
             seconds = sum(planned.seconds(self.size) for planned in missing)
-            minutes = seconds / self.jobs / 60
-            console.print(f"about {minutes:.0f} minutes on cores of an AMD EPYC ({seconds:,.0f} core-seconds)")
+            minutes = max(1, round(seconds / self.jobs / 60))
+            console.print(f"about {minutes} min: {seconds:,.0f} core-seconds of an AMD EPYC")
         for planned in missing:  # a run that was interrupted has no manifest
             if runs[planned].folder.exists():
                 shutil.rmtree(runs[planned].folder)

@@ -35,10 +35,11 @@ SHARED_GROUPS = ("hydra.", "hydra/", "logger", "callbacks.best_checkpoint")
 
 @dataclass
 class Arguments:
-    """What may be typed, besides search.space.KEY=..."""
+    """What may be typed."""
 
     trials: int = argument("search.trials=N", 40, integer(1))
     pruner: str = argument("search.pruner=NAME", "median", one_of(*PRUNERS))
+    values: str | None = argument("search.space.KEY=VALUES", None)  # only listed: `parse` takes them out before
     space: str | None = argument("search=NAME", None)
     final: int = argument("search.final=N", 0, integer(0, 100))
     study: str | None = argument("search.study=NAME", None)
@@ -57,6 +58,8 @@ def parse(argv: Sequence[str]) -> Search:
         ValueError: naming the override to change.
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what Hydra itself rejects.
     """
+    if flags := {"-m", "--multirun"} & set(argv):
+        raise ValueError(f"{min(flags)}: not in a search, which trains search.trials=N runs; remove it")
     typed = [word for word in argv if word.lstrip("+~").startswith(SPACE)]
     given = parse_arguments(Arguments, [word for word in argv if word not in typed])
     launcher = [override for override in given.overrides if override.startswith(("hydra/launcher=", "hydra.launcher."))]
@@ -105,13 +108,16 @@ def _check_before_composing(given: Arguments, launcher: Sequence[str], fixed: Se
         )
     if not launcher and given.jobs > num_cores():
         raise ValueError(f"search.jobs={given.jobs}: must be at most {num_cores()}, the cores of this machine")
+    if given.study and not re.fullmatch(r"[\w.-]+", given.study):
+        raise ValueError(f"search.study={given.study}: allowed are letters, digits, '.', '-' and '_'")
     if given.storage:
         _check_storage(given.storage)
 
 
 def _check_storage(storage: str) -> None:
     scheme = re.match(r"(\w[\w+]+):", storage)  # not C:, of a file
-    if scheme and not storage.startswith(tuple(DATABASES)):  # the rest may have a password
+    is_file_or_server = storage.startswith(tuple(DATABASES)) and storage not in ("sqlite:///", "sqlite:///:memory:")
+    if scheme and not is_file_or_server:  # the rest may have a password
         allowed = ", ".join(["a file", *DATABASES.values()])
         raise ValueError(f"search.storage={scheme[0]}…: allowed are {allowed}")
     check_installed(scheme[1] if scheme else "", f"search.storage={storage.partition('://')[0]}://…")

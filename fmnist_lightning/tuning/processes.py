@@ -35,15 +35,14 @@ def work_in_processes(search: Search) -> None:
         signal.signal(signal.SIGTERM, _raise_interrupted)
         for process in processes:
             process.join()
-    except (KeyboardInterrupt, Interrupted) as interruption:
-        if isinstance(interruption, KeyboardInterrupt):  # those that a terminal's Ctrl-C has reached end by themselves
-            deadline = time.monotonic() + GRACE_SECONDS
-            for process in processes:
-                process.join(max(0.0, deadline - time.monotonic()))
+    except KeyboardInterrupt:  # processes that a terminal's Ctrl-C has reached end by themselves
+        deadline = time.monotonic() + GRACE_SECONDS
         for process in processes:
-            process.terminate()
+            process.join(max(0.0, deadline - time.monotonic()))
         raise
     finally:
+        for process in processes:
+            process.terminate()  # those that are left
         for process in processes:
             process.join()
     set_openmp_variables()  # the winner is trained alone

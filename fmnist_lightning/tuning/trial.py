@@ -12,7 +12,7 @@ from fmnist_lightning.config.config_files import add_to_path, config_dirs_of
 from fmnist_lightning.config.constraints import to_override
 from fmnist_lightning.tuning.search import Search
 
-DATA = ("data_sha256", "split_sha256")  # entries of a summary
+DATA = {"data_sha256": "images", "split_sha256": "split"}  # entries of a summary, and what they identify
 
 
 class OtherDataError(ValueError):
@@ -57,17 +57,17 @@ def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> fl
 
 def _check_data(search: Search, study: optuna.Study, summary: dict[str, Any]) -> None:
     """All trials have the images of the first: data=auto may find others on another machine."""
-    if summary.get(DATA[0]) is None:  # it failed before
+    if summary.get("data_sha256") is None:  # it failed before
         return
     data = {key: summary[key] for key in DATA}
     with search.lock():
         stored = study.user_attrs.get("data")
         if stored is None:
             study.set_user_attr("data", data)
-    if stored not in (None, data):
+    if different := [name for key, name in DATA.items() if stored and stored[key] != data[key]]:
         raise OtherDataError(
-            f"search.study={search.study}: its trials have other images or another split than those found here "
-            f"({summary['data']}); use the same dataset, or choose another search.study"
+            f"search.study={search.study}: its trials have other {' and '.join(different)} than this one "
+            f"({summary['data']}); use the same dataset, or type search.study=NAME for a new study"
         )
 
 

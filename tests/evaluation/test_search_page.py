@@ -1,19 +1,13 @@
 """The page of a hyperparameter search: Optuna's plots of completed, pruned and failed trials; how it is on a phone."""
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 
 from fmnist_lightning.evaluation.search_page import search_page
 from tests.test_pages import CUT_OFF, HIDE_SCROLLED
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 ERROR = "<b>the loss is inf</b> " + "x" * 300
 PLOTS = ["History", "Intermediate values", "Importance", "Parallel coordinates", "Slices"]
@@ -92,16 +86,6 @@ def test_plots_for_which_there_are_too_few_trials_are_left_out(num, plots, tmp_p
     page = make_page(make_study(num, "maximize"), tmp_path)
     headings = [*["Best trial"] * bool(num), *plots, "Trials", "Errors", "Browse interactively"]
     assert re.findall(r"<h2>(.*?)</h2>", page) == headings
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.browser

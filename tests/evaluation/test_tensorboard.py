@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -26,7 +25,7 @@ from fmnist_lightning.runs.sweep_folder import varied_keys
 from fmnist_lightning.training.run import train
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 RUNS = ["0_ann_lr0.003_seed0", "1_cnn_lr0.003_seed0", "2_ann_lr1e+30_seed0", "3_cnn_lr1e+30_seed0"]
 SCORED, FAILED = RUNS[:2], RUNS[2:]
@@ -252,15 +251,9 @@ def test_event_files_stay_small(sweep):
 
 
 @pytest.fixture(scope="module")
-def page() -> "Iterator[Page]":
+def page(browser: "Browser") -> "Page":
     """A page of a headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        yield browser.new_page(viewport={"width": 1400, "height": 1000})
-        browser.close()
+    return browser.new_page(viewport={"width": 1400, "height": 1000})
 
 
 @pytest.fixture

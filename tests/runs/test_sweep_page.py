@@ -3,8 +3,6 @@
 import html
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from fmnist_lightning.runs.sweep import Sweep
 from tests.runs.test_ranking import job
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 ERROR = "optimizer.lr=1e+30: <b>the loss is inf</b>"
 # the best job is not of the setting with the best mean
@@ -77,13 +75,8 @@ def test_page_is_self_contained_and_names_what_all_jobs_share(sweep):
 
 
 @pytest.fixture(scope="module")
-def browser_page() -> "Iterator[Page]":
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser.new_page()
-        browser.close()
+def browser_page(browser: "Browser") -> "Page":
+    return browser.new_page()
 
 
 @pytest.mark.browser

@@ -182,6 +182,23 @@ def test_interrupted_search_leaves_no_running_trial_and_continues(number, jobs, 
 
 
 @pytest.mark.slow
+def test_ctrl_c_that_reaches_the_command_only_ends_its_processes(start, tmp_path):
+    if num_cores() < 2:
+        pytest.skip("one core")
+    long = ["trainer.max_epochs=10000", "callbacks.early_stopping.patience=10000", "search.pruner=none"]
+    process = start(*SMALL, *long, "search.trials=2", "search.jobs=2")
+    for number in range(2):
+        wait_for(tmp_path / "outputs" / "search_ann" / f"trial_{number:04d}" / "metrics.csv", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (128 + signal.SIGINT, "")
+    assert output.endswith("interrupted: the same command continues the search\n")
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "outputs" / "search_ann" / "study.journal")))
+    states = [trial.state for trial in optuna.load_study(study_name="ann", storage=storage).trials]
+    assert sorted(states) == [TrialState.FAIL] * 2 + [TrialState.WAITING] * 2
+
+
+@pytest.mark.slow
 def test_failed_trials_do_not_end_a_search(start, tmp_path):
     space = ["search.space.optimizer.lr=choice(0.001,1e30)", "search.space.model.hidden=choice([16],[1000000000000])"]
     output = finish(start(*space, *SMALL[2:], "~search.space.model.dropout", "search.trials=12", "optimizer=sgd"))
@@ -211,6 +228,17 @@ def test_study_with_another_space_is_rejected_by_its_keys(start):
         (["search.pruner=fast"], "must be one of median, hyperband, none"),
         (["search.trial=4"], "did you mean search.trials=4?"),
         (["search=mlp"], "search=mlp: allowed are ann, cnn"),
+        (
+            ["search.spac.optimizer.lr=interval(0,1)"],
+            "search.pruner=NAME, search.space.KEY=VALUES, search=NAME",
+        ),
+        (["search.space=small"], "did you mean search.space.KEY=small?"),
+        (["-m", "model=ann"], "-m: not in a search"),
+        (["search.study=a/b"], "search.study=a/b: allowed are letters"),
+        (
+            ["search.storage=sqlite:///:memory:"],
+            "search.storage=sqlite:…: allowed are a file, sqlite:///FILE",
+        ),
         (["search.space.optimizer.lrr=interval(0,1)"], "did you mean optimizer.lr="),
         (["search.space.optimizer.lr=choice(0.1,-1)"], "choice(0.1,-1): optimizer.lr=-1: must be a number above 0"),
         (["search.space.data.batch_size=interval(32,64)"], "integers are int(interval(32,64))"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fmnist_lightning.evaluation.statistics import describe
-from fmnist_lightning.study.plan import long, up_to_long
+from fmnist_lightning.study.plan import with_early_stopping, without_early_stopping
 from fmnist_lightning.study.records import Record, Records
 
 MEASURES = {
@@ -16,7 +16,7 @@ MEASURES = {
 
 def compare_to_last(records: Records, model: str) -> dict[str, Any]:
     """Epochs, and scores of the selected and the last epoch, over the seeds."""
-    stopped, trained_on = records[up_to_long(model)], records[long(model)]
+    stopped, trained_on = records[with_early_stopping(model)], records[without_early_stopping(model)]
     seeds = sorted(stopped.keys() & trained_on.keys())
     selected = [_scores(stopped[seed], "best") for seed in seeds]
     last = [_scores(trained_on[seed], "last") for seed in seeds]

@@ -75,7 +75,8 @@ def judge_claim(claim: str, evidence: Sequence[Evidence], say: Callable[[Sequenc
     """{claim, verdict, sentence, parts, evidence}.
 
     A claim holds if all evidence supports it: an intersection-union test, whose error is at most that of a single test.
-    It does not hold if any evidence contradicts it, also after Bonferroni's correction for their number.
+    It does not hold if any evidence contradicts it and half of its two-sided p times their number is at most ERROR
+    (Bonferroni).
     """
     for each in evidence:
         if each["verdict"] == FAILS and (each["p"] or 0.0) / 2 * len(evidence) > ERROR:

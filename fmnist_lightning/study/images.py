@@ -1,14 +1,13 @@
 """Single test images: confused pairs, images that every run misclassifies, near-duplicates of training images."""
 
-import io
 from collections import Counter
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from fmnist_lightning.data import FashionMNISTData
+from fmnist_lightning.evaluation.charts import to_png
 from fmnist_lightning.evaluation.report import data_url
 from fmnist_lightning.evaluation.statistics import describe
 from fmnist_lightning.study.plan import Variant
@@ -44,7 +43,7 @@ class Duplicate(NamedTuple):
     """A test image and its nearest training image."""
 
     image: int
-    train_image: int  # index in the training and validation images
+    train_image: int  # index in the training images of the split, followed by the validation images
     distance: float
     label: int
     train_label: int
@@ -141,6 +140,4 @@ class ImageUrls:
 
 
 def _to_url(image: Tensor) -> str:
-    png = io.BytesIO()
-    Image.fromarray(image.numpy()).save(png, "PNG", optimize=True)
-    return data_url(png.getvalue())
+    return data_url(to_png(image))

@@ -18,9 +18,9 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.study.alt_texts import name_layers
 from fmnist_lightning.study.figures import StudyPlotter
 from fmnist_lightning.study.images import NUM_SHOWN, ImageUrls, always_wrong, findings, near_duplicates
-from fmnist_lightning.study.plan import PlannedRun, Variant, ablation_variants, long
+from fmnist_lightning.study.model_cards import describe_references
+from fmnist_lightning.study.plan import PlannedRun, Variant, ablation_variants, without_early_stopping
 from fmnist_lightning.study.records import describe_runs, read_records, select_runs
-from fmnist_lightning.study.reference import describe_references
 from fmnist_lightning.study.reported import MODELS, STUDY
 from fmnist_lightning.study.results import LARGE_DIFFERENCE, collect, large_differences
 from fmnist_lightning.study.unspecified import UNSPECIFIED
@@ -116,7 +116,7 @@ def _draw(plotter: StudyPlotter, results: dict[str, Any]) -> dict[str, Markup]:
     drawn = {"training_sizes": plotter.training_sizes(results["training_size"], results["power_law"])}
     for model in MODELS:
         variants = [_runs(results, "ablation", model, variant) for variant in ablation_variants(model)]
-        trained_on = _runs(results, "early_stopping", model, long(model))
+        trained_on = _runs(results, "early_stopping", model, without_early_stopping(model))
         recipe = _runs(results, "models", model, Variant(model))
         drawn |= {
             f"scores_{model}": plotter.scores(results["models"][model], model),

@@ -87,9 +87,9 @@ def _describe(scores: LabelledScores) -> dict[str, Any]:
 
 
 def _shares(scores: LabelledScores, kinds: list[str], has_class: bool) -> dict[str, Any]:
-    """{n, flagged, accuracy, interval} of the photos of some kinds; without a class, the last two are null."""
+    """{n, flagged, accuracy, interval} of the photos of some kinds; no class or photo: the last two are null."""
     num = sum(scores.predicted[kind].total() for kind in kinds)
     correct, flagged = (sum(counts[kind] for kind in kinds) for counts in (scores.correct, scores.flagged))
-    accuracy = proportion(correct, num) if has_class else {"share": None, "interval": None}
-    flagged_share = round(flagged / num, 6)
+    accuracy = proportion(correct, num) if has_class and num else {"share": None, "interval": None}
+    flagged_share = round(flagged / num, 6) if num else None
     return {"n": num, "flagged": flagged_share, "accuracy": accuracy["share"], "interval": accuracy["interval"]}

@@ -12,8 +12,8 @@ FIRST_SEED = 10  # the results of seeds 0 to 4 were known when the analysis was 
 DEFAULT_SEEDS = {"full": 10, "quick": 2}
 FRACTIONS = (0.05, 0.10, 0.25, 0.50)  # of the training split; the whole of it is the recipe itself
 BATCH_SIZE = 512
-EPOCHS, LONG = 25, 60  # at most, of the paper; to see what happens without early stopping
-QUICK_EPOCHS = {EPOCHS: 3, LONG: 5}
+EPOCHS, LONG_EPOCHS = 25, 60  # at most, of the paper; to see what happens without early stopping
+QUICK_EPOCHS = {EPOCHS: 3, LONG_EPOCHS: 5}
 QUICK_FRACTION = 0.1  # of the images that the full size trains on
 # alternatives to hyperparameters that the paper does not specify; a patience of 25 epochs is `ablation_variants()[0]`
 CHOICES = {
@@ -79,7 +79,7 @@ class Variant(NamedTuple):
     @property
     def purpose(self) -> str:
         """What it is trained for, as the table of costs names it."""
-        if self.epochs == LONG:
+        if self.epochs == LONG_EPOCHS:
             return "early stopping"
         if not self.early_stopping:
             return "dropout and batch normalization"
@@ -157,14 +157,14 @@ def ablation_variants(model: str) -> list[Variant]:
     return [Variant(model, *on, early_stopping=False) for on in layers]
 
 
-def up_to_long(model: str) -> Variant:
-    """The recipe, which early stopping ends before LONG epochs, if at all."""
-    return Variant(model, epochs=LONG)
+def with_early_stopping(model: str) -> Variant:
+    """The recipe, which early stopping ends before LONG_EPOCHS epochs, if at all."""
+    return Variant(model, epochs=LONG_EPOCHS)
 
 
-def long(model: str) -> Variant:
-    """The recipe, trained for LONG epochs."""
-    return Variant(model, epochs=LONG, early_stopping=False)
+def without_early_stopping(model: str) -> Variant:
+    """The recipe, trained for LONG_EPOCHS epochs."""
+    return Variant(model, epochs=LONG_EPOCHS, early_stopping=False)
 
 
 def plan(seeds: Sequence[int]) -> list[PlannedRun]:
@@ -176,7 +176,11 @@ def plan(seeds: Sequence[int]) -> list[PlannedRun]:
     runs = []
     for model in reversed(MODELS):
         num = NUM_SEEDS[model]
-        counts = {Variant(model): num.recipe, up_to_long(model): num.long, long(model): num.long}
+        counts = {
+            Variant(model): num.recipe,
+            with_early_stopping(model): num.long,
+            without_early_stopping(model): num.long,
+        }
         counts |= dict.fromkeys(ablation_variants(model), num.ablation)
         counts |= {Variant(model, train_fraction=0.5): num.half}
         counts |= {Variant(model, train_fraction=fraction): num.fractions for fraction in FRACTIONS if fraction < 0.5}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fmnist_lightning.runs.provenance import git_state
 from fmnist_lightning.study.plan import Variant
 from fmnist_lightning.study.records import Records
 
@@ -35,12 +36,15 @@ def environment(records: Records) -> Result:
     origins = [part for summary in summaries for part in (summary, *summary.get("resumed", []))]
     commits = sorted({part["git_commit"] or "not from a checkout" for part in origins})
     dirty = any(part["git_dirty"] for part in origins)
+    analysis_commit, analysis_dirty = git_state()
     return {
         "device": cnn["device"],
         "precision": {"ann": ann["precision"], "cnn": cnn["precision"]},
         "versions": cnn["versions"],
         "git_commits": commits,
         "git_dirty": dirty,
+        "analysis_commit": analysis_commit,
+        "analysis_dirty": analysis_dirty,
         "problem": _problem(commits, dirty),
         **{key: cnn[key] for key in ("code_sha256", "data", "data_note", "data_sha256", "split", "split_sha256")},
     }

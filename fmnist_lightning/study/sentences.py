@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fmnist_lightning.study.plan import EPOCHS, LONG
+from fmnist_lightning.study.plan import EPOCHS, LONG_EPOCHS
 
 Evidence = dict[str, Any]
 Change = tuple[str, str]  # a verb for negative, one for positive numbers
@@ -73,8 +73,8 @@ def _losses(evidence: Sequence[Evidence]) -> str:
     return (
         "Up to the best epoch, training and validation loss have a rank correlation of "
         f"{_pair(correlation, '.2f')} (ANN and CNN), and the largest rise of the validation loss is "
-        f"{_pair(rise, '.0f', 100)} % of its decrease; without early stopping, training on to epoch {LONG} {gaps} nats "
-        f"and {losses} nats."
+        f"{_pair(rise, '.0f', 100)} % of its decrease; without early stopping, training on to epoch {LONG_EPOCHS} "
+        f"{gaps} nats and {losses} nats."
     )
 
 

@@ -7,7 +7,14 @@ from statistics import mean
 from fmnist_lightning.evaluation.statistics import rank_correlation
 from fmnist_lightning.study.curves import FIRST_STABLE_EPOCH, epochs_to, fluctuation, largest_rise
 from fmnist_lightning.study.evidence import PAIRED, Evidence, measured_evidence
-from fmnist_lightning.study.plan import EPOCHS, LONG, Variant, ablation_variants, long, up_to_long
+from fmnist_lightning.study.plan import (
+    EPOCHS,
+    LONG_EPOCHS,
+    Variant,
+    ablation_variants,
+    with_early_stopping,
+    without_early_stopping,
+)
 from fmnist_lightning.study.records import Record, Records
 
 # The limits are smallest effects that matter; docs/analysis-plan.md gives the reasons.
@@ -36,10 +43,10 @@ def _effects(
     for with_it in (variant for variant in variants if getattr(variant, factor)):
         without = with_it._replace(**{factor: False})  # type: ignore[arg-type]
         for seed in sorted(records[without].keys() & records[with_it].keys()):
-            before, after = (measure(records[variant][seed]) for variant in (with_it, without))
-            if before is None or after is None:
+            value_with, value_without = (measure(records[variant][seed]) for variant in (with_it, without))
+            if value_with is None or value_without is None:
                 return None
-            by_seed.setdefault(seed, []).append(after - before)
+            by_seed.setdefault(seed, []).append(value_without - value_with)
     return [mean(differences) for differences in by_seed.values()]
 
 
@@ -100,8 +107,8 @@ def losses_evidence(records: Records, model: str) -> list[Evidence]:
     """Both losses decrease together and without large rises; early stopping prevents overfitting."""
     runs = list(records[Variant(model)].values())
     until_best = [run.epochs[: run.summary["best_epoch"]] for run in runs]
-    stopped, trained_on = records[up_to_long(model)], records[long(model)]
-    after = f"in epoch {LONG} minus in the epoch that early stopping selects"
+    stopped, trained_on = records[with_early_stopping(model)], records[without_early_stopping(model)]
+    after = f"in epoch {LONG_EPOCHS} minus in the epoch that early stopping selects"
 
     def rise(key: Callable[[Record, str], float]) -> list[float]:
         return [key(trained_on[seed], "last") - key(run, "best") for seed, run in stopped.items()]

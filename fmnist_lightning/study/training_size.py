@@ -104,7 +104,8 @@ def power_law(rows: list[dict[str, Any]], num_resamples: int = NUM_RESAMPLES) ->
         },
         "method": f"Least squares of relative residuals of the mean test errors; percentile intervals of {len(laws):,} "
         "bootstrap samples of the seeds of each size.",
-        "note": f"More than {round(now):,} images is an extrapolation: it assumes that the same law continues.",
+        "note": f"More than {round(now):,} images is an extrapolation: it assumes that the same law continues. "
+        "a is at least 0 by construction. With few seeds percentile intervals are too narrow.",
     }
 
 

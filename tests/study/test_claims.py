@@ -1,12 +1,15 @@
 """Verdicts for synthetic runs that support a claim, contradict it, or leave it undecided."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from fmnist_lightning.study.claims import judge
 from fmnist_lightning.study.early_stopping import compare_to_last
 from fmnist_lightning.study.evidence import judge_claim, mean_evidence
-from fmnist_lightning.study.plan import EPOCHS, Variant, up_to_long
+from fmnist_lightning.study.plan import EPOCHS, Variant, with_early_stopping
 from fmnist_lightning.study.provenance import costs, environment
 from fmnist_lightning.study.results import compare, compare_to_reported
 from fmnist_lightning.study.training_size import power_law, training_size
@@ -56,6 +59,21 @@ def test_claim_does_not_hold_for_runs_that_contradict_it(claim, contrary):
 )
 def test_claim_is_undecided_if_the_seeds_disagree(claim, mixed):
     assert verdicts(mixed)[claim - 1] == "undecided"
+
+
+def test_cnn_that_is_better_on_few_images_of_each_seed_is_undecided():
+    """16 of 1,000 images, gained on 76 and lost on 60: McNemar's p is 0.2."""
+    records = make_records(as_claimed)
+    for seed, run in records[Variant("ann")].items():
+        predicted = run.labels.clone()
+        predicted[: 76 + seed] += 1
+        records[Variant("ann")][seed] = replace(run, predicted=predicted)
+        other = run.labels.clone()
+        other[-60:] -= 1
+        records[Variant("cnn")][seed] = replace(records[Variant("cnn")][seed], predicted=other)
+    first = judge(records)[0]["evidence"]
+    assert (first[1]["estimate"], first[1]["verdict"]) == (4, "undecided")
+    assert first[1]["p"] == pytest.approx(binomtest(60, 136).pvalue, rel=1e-6)
 
 
 def test_one_seed_decides_nothing():
@@ -178,7 +196,7 @@ def test_early_stopping_is_compared_whether_or_not_it_ends_a_run():
     result = compare_to_last(records, "ann")
     assert (result["num_stopped"], result["selected_epoch"]) == (4, [20] * 4)
     assert result["difference"]["gap"]["mean"] == pytest.approx(0.115 - 0.05)
-    for seed, record in records[up_to_long("ann")].items():
+    for seed, record in records[with_early_stopping("ann")].items():
         record.summary["max_epochs"] = 25
         assert not record.stopped_early, seed
     assert compare_to_last(records, "ann")["num_stopped"] == 0
@@ -187,7 +205,7 @@ def test_early_stopping_is_compared_whether_or_not_it_ends_a_run():
 
 def test_early_stopping_is_judged_by_losses_that_select_no_epoch():
     records = make_records(as_claimed)
-    for record in records[up_to_long("ann")].values():
+    for record in records[with_early_stopping("ann")].values():
         record.scores["best"]["val/loss"] = 0.0  # as if the selection had found an epoch by luck
     assert compare_to_last(records, "ann")["difference"]["gap"]["mean"] == pytest.approx(0.115 - 0.05)
     gaps = [part for part in judge(records)[3]["evidence"] if "gap between test and training" in part["text"]]

@@ -1,9 +1,11 @@
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from fmnist_lightning.config.validate import validate_command_line
-from fmnist_lightning.study.claims import HIGH_RECALL
+from fmnist_lightning.study.claims import judge
 from fmnist_lightning.study.plan import (
     CHOICES,
     DEFAULT_SEEDS,
@@ -11,13 +13,13 @@ from fmnist_lightning.study.plan import (
     NUM_SEEDS,
     Variant,
     ablation_variants,
-    long,
     plan,
-    up_to_long,
+    with_early_stopping,
+    without_early_stopping,
 )
 from fmnist_lightning.study.reported import CLAIMS, MODELS, REPORTED
-from fmnist_lightning.study.training_claims import CLOSE_CORRELATION, LARGE_RISE, LOSS_EFFECT, LOSS_TO_REACH
-from fmnist_lightning.study.training_size import ACCURACY_EFFECT
+from fmnist_lightning.study.training_claims import LOSS_TO_REACH
+from tests.study.conftest import as_claimed, make_records
 
 
 def test_each_variant_has_its_number_of_seeds():
@@ -25,7 +27,11 @@ def test_each_variant_has_its_number_of_seeds():
     assert len(runs) == len(set(runs)) == 189
     seeds = {run.variant: [other.seed for other in runs if other.variant == run.variant] for run in runs}
     for model, num in NUM_SEEDS.items():
-        expected = {Variant(model): num.recipe, long(model): num.long, up_to_long(model): num.long}
+        expected = {
+            Variant(model): num.recipe,
+            without_early_stopping(model): num.long,
+            with_early_stopping(model): num.long,
+        }
         expected |= dict.fromkeys(ablation_variants(model), num.ablation)
         expected |= {Variant(model, train_fraction=fraction): num.fractions for fraction in FRACTIONS}
         expected |= {Variant(model, train_fraction=0.5): num.half}
@@ -47,10 +53,21 @@ def test_analysis_plan_is_that_of_the_code():
     rows = ("recipe", "ablation", "long", "half", "fractions", "choices")
     table = [line.split(" | ")[1:3] for line in page.splitlines() if line.count(" | ") == 3 and "| why |" not in line]
     assert table[:6] == [[str(getattr(ann, row)), str(getattr(cnn, row))] for row in rows]
-    for limit in (ACCURACY_EFFECT, LOSS_EFFECT, HIGH_RECALL, CLOSE_CORRELATION, LARGE_RISE, *LOSS_TO_REACH.values()):
-        assert f"{limit:g}" in page
     seconds = sum(run.seconds("full") for run in plan(range(10, 20)))
     assert f"{len(plan(range(10, 20)))} runs and an estimated {round(seconds, -2):,.0f} core-seconds" in page
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_limits_are_those_of_the_analysis_plan(model):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "analysis-plan.md").read_text()
+    found = re.findall(r"\| (both )?(above|below) ([\d./]+)", page[page.index("| claim | measure |") :])
+    planned = [(way == "above", float(Fraction(limit))) for both, way, limit in found for _ in range(2 if both else 1)]
+    evidence = [part for claim in judge(make_records(as_claimed, 2)) for part in claim["evidence"]]
+    tested = [part for part in evidence if part["model"] in (None, model) and part["limit"] is not None]
+    assert [(part["above"], part["limit"]) for part in tested] == planned
+    reached = f"epochs until the validation loss is at most {LOSS_TO_REACH[model]:.2f},"
+    assert any(reached in part["text"] for part in tested)
+    assert f"is {LOSS_TO_REACH['ann']} (ANN), {LOSS_TO_REACH['cnn']} (CNN)," in page
 
 
 def test_run_that_is_trained_further_follows_its_base():
@@ -62,7 +79,9 @@ def test_run_that_is_trained_further_follows_its_base():
             added = set(run.overrides("full")) ^ set(run.base.overrides("full"))
             assert all(override.startswith(allowed) for override in added)
     assert {run.variant for run in runs if run.base} == {
-        variant for model in MODELS for variant in (ablation_variants(model)[0], up_to_long(model), long(model))
+        variant
+        for model in MODELS
+        for variant in (ablation_variants(model)[0], with_early_stopping(model), without_early_stopping(model))
     }
 
 

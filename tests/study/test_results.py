@@ -22,20 +22,21 @@ def test_results_are_full_and_on_the_real_images(results):
     assert results["size"] == "full"
     assert environment["data"] == "fashion_mnist"
     page = (RESULTS / "report.html").read_text()
-    assert all(commit in page for commit in (*environment["git_commits"], environment["code_sha256"]))
+    origins = (*environment["git_commits"], environment["analysis_commit"], environment["code_sha256"])
+    assert all(origin in page for origin in origins)
     assert "QUICK" not in page
     assert environment.get("problem") is None
+    assert environment["analysis_dirty"] is False
 
 
 def test_readme_shows_the_accuracies(results):
     readme = (REPOSITORY / "README.md").read_text()
     for model, result in results["models"].items():
         accuracy = result["accuracy"]
-        accuracy.setdefault("reported", accuracy.get("printed"))  # as version 0.1 named it
         mean = f"{accuracy['mean']:.4f} ± {accuracy['std']:.4f}"
         low, high = accuracy["interval"]
         seconds = f"{result['fit_seconds']['mean']:.0f} s"
-        row = [f"{model.upper()}, test accuracy", f"{accuracy['printed']:.2f}", mean, f"{low:.4f} to {high:.4f}"]
+        row = [f"{model.upper()}, test accuracy", f"{accuracy['reported']:.2f}", mean, f"{low:.4f} to {high:.4f}"]
         assert f"| {' | '.join([*row, str(result['n']), seconds])} |" in readme
 
 
@@ -62,7 +63,8 @@ def test_documentation_shows_the_verdicts_and_the_commits(results):
     for number, claim in enumerate(results["claims"], start=1):
         assert f"| {number} | {claim['claim']} | {claim['verdict']} |" in page
     environment = results["environment"]
-    for origin in (*(commit[:7] for commit in environment["git_commits"]), environment["code_sha256"][:8]):
+    commits = (*environment["git_commits"], environment["analysis_commit"])
+    for origin in (*(commit[:7] for commit in commits), environment["code_sha256"][:8]):
         assert f"`{origin}" in page
 
 

@@ -1,4 +1,4 @@
-"""Searches hyperparameters and stops hopeless trials early: python -m fmnist_lightning.search [KEY=VALUE] [OVERRIDES].
+"""Searches hyperparameters, stops unpromising trials early: python -m fmnist_lightning.search [KEY=VALUE] [OVERRIDES].
 
 search.trials=40        trials of the study, in total
 search.pruner=median    median, hyperband or none: which trials end early

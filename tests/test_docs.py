@@ -52,7 +52,7 @@ NOT_RUN = {
     r"python -m fmnist_lightning\.recipes": "minutes to hours; tests/leaderboard/test_recipes.py runs it",
     r"python docs/scripts/leaderboard": "needs results; tests/leaderboard/test_published.py checks what it writes",
     r"torchrun|srun|.*hydra/launcher=slurm": "needs a cluster",
-    r".*launcher=(joblib|submitit_local)": "tests/test_sweep.py runs it",
+    r".*launcher=(joblib|submitit_local)": "tests/runs/test_sweep.py runs it",
     r".*trainer\.accelerator=gpu|nvidia-smi": "needs a GPU",
     r".*--config-dir mycode": "tests/test_user_project.py runs it",
     r"wandb sync": "uploads to a service",

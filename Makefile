@@ -67,7 +67,7 @@ format: .venv/complete ## format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-reproduce: .venv/complete ## reproduce the paper, in about two hours on 2 cores; ARGS="reproduce.size=quick" takes 3 minutes
+reproduce: .venv/complete ## reproduce the paper, in about two hours on 2 cores; ARGS="reproduce.size=quick" takes 4 minutes
 	$(BIN)/python -m fmnist_lightning.reproduce $(ARGS)
 
 recipes: .venv/complete ## train the recipes of the leaderboard, in two hours on 2 cores; ARGS="recipes.size=quick" takes minutes

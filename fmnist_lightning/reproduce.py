@@ -2,7 +2,7 @@
 
 python -m fmnist_lightning.reproduce [KEY=VALUE] [OVERRIDES]
 
-reproduce.size=full    full, or quick: fewer epochs and images, two seeds, in 3
+reproduce.size=full    full, or quick: fewer epochs and images, two seeds, in 4
                        minutes; it does not reproduce the study
 reproduce.seeds=10     how many seeds (10 to 19), or which ones, as in [0,3,7];
                        docs/analysis-plan.md says how many each variant takes

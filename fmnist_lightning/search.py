@@ -13,7 +13,7 @@ search.study=NAME       name of the study: that of the space unless given
 search.folder=DIR       of the trials: outputs/search_STUDY unless given
 search.storage=URL      study.journal in that directory unless given; another
                         file, sqlite:///FILE or postgresql://USER@HOST/DATABASE
-search.heartbeat=20     seconds between a worker's signs of life in a database;
+search.heartbeat=20     seconds between a worker's heartbeats in a database;
                         after three without one its trial is repeated
 search.jobs=1           trials at a time; they share the cores
 OVERRIDES               as of the train command, the same for all trials

@@ -13,6 +13,11 @@ export FASHION_MNIST_MIRROR := $(abspath ../shared/fashion-mnist)
 endif
 endif
 
+# make train model=ann sets a variable of make, which nothing reads; names in upper case may be environment variables
+LOWER := $(addsuffix %,a b c d e f g h i j k l m n o p q r s t u v w x y z)
+UNREAD := $(strip $(foreach name,$(filter $(LOWER),$(.VARIABLES)),$(if $(filter command,$(origin $(name))),$(name)=$($(name)))))
+$(if $(UNREAD),$(error $(UNREAD): arguments are passed by ARGS="$(UNREAD)"))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-all faults lint audit format reproduce recipes benchmark tensorboard screenshots lock clean
 

@@ -28,6 +28,7 @@ from fmnist_lightning.benchmarking.table import print_table
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.compose import compose_config
 from fmnist_lightning.config.constraints import integer
+from fmnist_lightning.config.machine import check_writable
 from fmnist_lightning.config.validate import validate_command_line
 from fmnist_lightning.runs.files import atomic_write
 
@@ -67,6 +68,7 @@ def benchmark(argv: Sequence[str]) -> dict[str, Any]:
     validate_command_line(overrides)
     if compose_config(overrides).trainer.precision == "16-mixed":
         raise ValueError("trainer.precision=16-mixed: steps are timed without scaled gradients; type another precision")
+    check_writable(Path(given.output or "outputs/_").parent, f"output={given.output or 'FILE.json'}")
     with busy_processes(given.load):
         result = compare_variants(names, overrides, given.images, given.repeats)
     result["settings"] = {"overrides": overrides, "repeats": given.repeats, "load": given.load}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from fmnist_lightning.config.arguments import argument, parse_arguments, run_command
 from fmnist_lightning.config.config_files import config_dirs_of
 from fmnist_lightning.config.constraints import one_of
+from fmnist_lightning.config.machine import check_writable
 from fmnist_lightning.data.class_names import CLASS_NAMES
 from fmnist_lightning.runs import differences
 from fmnist_lightning.runs.compared import ScoredRun, read_runs
@@ -55,6 +56,7 @@ def compare(argv: list[str]) -> None:
     output = Path(arguments.output)
     if output.is_dir() or (output.exists() and MARKER not in output.read_bytes()[:1000]):
         raise ValueError(f"output={output}: exists and is not a comparison; not overwritten. Choose another output")
+    check_writable(output.parent, f"output={output}")
     config_dirs = config_dirs_of(arguments.config_dir)
     runs, left_out = read_runs(arguments.runs, config_dirs)
     reference = differences.best_run(runs) if arguments.reference == "best" else runs[0]

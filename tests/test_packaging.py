@@ -83,6 +83,8 @@ def test_make_passes_on_overrides_and_failures(tmp_path):
     assert "-m fmnist_lightning data=auto model=ann trainer.max_epochs=3" in answer.stdout.splitlines()
     assert "pip" not in answer.stdout
     assert answer.returncode != 0
+    answer = make("train", "model=ann", "optimizer.lr=0.1", cwd=tmp_path)
+    assert 'model=ann optimizer.lr=0.1: arguments are passed by ARGS="model=ann optimizer.lr=0.1"' in answer.stderr
     assert make("test", cwd=tmp_path).returncode != 0
     assert make("lint", cwd=tmp_path).returncode != 0
 

@@ -9,6 +9,7 @@ class Arguments:
 
 import dataclasses
 import difflib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -85,6 +86,7 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
         else:
             rest_name = field.name
     groups = {key.partition(".")[0] for key in fields if "." in key}
+    short = {key.rpartition(".")[2]: key for key in fields}  # trials, of search.trials
     values: dict[str, Any] = {}
     rest: list[str] = []
     words = iter(argv)
@@ -94,14 +96,15 @@ def parse_arguments(cls: type[T], argv: Sequence[str]) -> T:
         key, equals, text = word.partition("=")
         if key in fields and equals:
             values[fields[key].name] = _parse(key, text, fields[key].metadata["constraint"])
-        elif rest_name and key not in fields and key.partition(".")[0] not in groups:
+            continue
+        name = key.lstrip("-").replace("-", "_")
+        meant = [short[each] for each in difflib.get_close_matches(name, short, n=1, cutoff=0.9)]
+        if rest_name and not meant and key not in fields and key.partition(".")[0] not in groups:
             rest.append(word)
         else:
-            name = key.lstrip("-").replace("-", "_")
             if word.startswith("-") and not equals:  # --run DIR
                 text = next(words, "VALUE")
-            similar = [] if "/" in name else difflib.get_close_matches(name, fields, n=1)
-            near = [name] if name in fields else similar
+            near = meant or ([] if "/" in name else difflib.get_close_matches(name, fields, n=1))
             if not equals and not word.startswith("-"):  # DIR
                 near, text = [each for each in fields if fields[each].default is dataclasses.MISSING], word
             hint = f"; did you mean {near[0]}={text}?" if near else "."
@@ -123,8 +126,10 @@ def _usage(fields: dict[str, Any]) -> str:
 
 
 def _parse(key: str, text: str, constraint: Constraint | None) -> Any:
+    if text.startswith("[") and "]" not in text:
+        raise ValueError(f"{key}={text}: ] is missing; a list has no spaces, or is in quotes: '{key}=[A, B]'")
     if constraint is None:
-        return text
+        return os.path.expanduser(text)  # noqa: PTH111 - it may be a URL. A shell does not expand a.b=~/c
     try:
         (override,) = OverridesParser.create().parse_overrides([f"{key}={text}"])
         value = text if override.is_sweep_override() else override.value()

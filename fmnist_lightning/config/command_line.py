@@ -89,7 +89,8 @@ def _explain_word(word: str, others: Sequence[str]) -> str:
         return f"{word}: write {word}=VALUE, without spaces"
     near = [f"{COMMAND}.{name}{rest}" for name in difflib.get_close_matches(word, commands, n=1)]
     hint = _did_you_mean(near or _options_named(word)) or equivalent(word, "VALUE")
-    return f"{word}: {hint or 'not KEY=VALUE; --help lists the keys, and the other commands'}"
+    other = "not KEY=VALUE; a list has no spaces, KEY=A,B; --help lists the keys, and the other commands"
+    return f"{word}: {hint or other}"
 
 
 def _options_named(name: str) -> list[str]:

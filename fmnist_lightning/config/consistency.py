@@ -25,6 +25,8 @@ def validate_config(cfg: DictConfig, known: Set[str] | None = None) -> None:
     added = sorted(set(keys) - known) if known is not None else []
     if unknown := [key for key in added if not key.startswith("hydra.") and not is_trainer_argument(key)]:
         raise ValueError(f"{unknown[0]}: no such key")
+    if "experiment" in cfg:  # where Hydra puts the values, and nothing reads them
+        raise ValueError("experiment: the first line of its file must be '# @package _global_'")
     OmegaConf.to_container(without_hydra(cfg), resolve=True)
     for group in GROUPS:
         if not OmegaConf.is_dict(cfg.get(group)):

@@ -114,5 +114,7 @@ def _constraint(key: str, current: Any) -> Constraint | None:
     if OmegaConf.is_list(current):
         return Constraint("a list", is_list)
     if OmegaConf.is_dict(current):
-        return Constraint(f"set key by key: {', '.join(map(str, current))}", lambda value: isinstance(value, dict))
+        removed = f", or removed by '~{key}'" if key.startswith(("callbacks.", "logger.")) else ""
+        allowed = f"set key by key: {', '.join(map(str, current))}{removed}"
+        return Constraint(allowed, lambda value: isinstance(value, dict))
     return None

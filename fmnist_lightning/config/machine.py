@@ -25,6 +25,8 @@ def check_data_root(data: DictConfig) -> None:
 def check_writable(directory: Path, setting: str) -> None:
     """Rejects a directory that cannot be created or written; `setting` is the override KEY=VALUE that names it."""
     other = f"choose another {setting.partition('=')[0]}"
+    if directory.parts[:1] == ("~",):
+        raise ValueError(f"{setting}: ~ is not expanded; type {setting.replace('~', '$HOME', 1)}")
     try:
         existing = next(
             path for path in [directory, *directory.absolute().parents] if path.exists() or path.is_symlink()

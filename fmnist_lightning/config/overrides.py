@@ -21,9 +21,12 @@ def parse_override(loader: ConfigLoader, typed: str, source: str = "") -> Overri
     try:
         (override,) = OverridesParser.create(config_loader=loader).parse_overrides([typed])
     except HydraException:
-        raise ValueError(
-            f"{source}{typed}: not readable as KEY=VALUE; special characters go in quotes: 'KEY=\"VALUE\"'"
-        ) from None
+        hint = "special characters go in quotes: 'KEY=\"VALUE\"'"
+        if "=~" in typed:
+            hint = f"~ is not expanded, type {typed.replace('~', '$HOME', 1)}"
+        elif "[" in typed and "]" not in typed:
+            hint = "a list has no spaces, or is in quotes: 'KEY=[A, B]'"
+        raise ValueError(f"{source}{typed}: not readable as KEY=VALUE; {hint}") from None
     if not override.is_sweep_override():
         return override
     if not override.is_discrete_sweep():

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lightning.config.arguments import argument, parse_arguments
-from fmnist_lightning.config.config_files import config_dirs_of
+from fmnist_lightning.config.compose import without_hydra
+from fmnist_lightning.config.config_files import config_dirs_of, walk
 from fmnist_lightning.config.constraints import integer, one_of, to_override
 from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.config.devices import count_devices
@@ -82,6 +83,7 @@ def parse(argv: Sequence[str]) -> Search:
         folder=folder,
         space=space,
         fixed=fixed,
+        config=_values(launch.cfg),
         config_dir=given.config_dir,
         silent=["~callbacks.progress"] if "progress" in launch.cfg.callbacks else [],
         monitor=monitor,
@@ -155,6 +157,12 @@ def _validate_values(space: Mapping[str, Parameter], given: Arguments) -> Launch
         is_float = "an integer" in str(error) and not space[key].choices
         hint = f"; integers are int({space[key].typed})" * is_float
         raise ValueError(f"{SPACE}{key}={space[key].typed}: {error}{hint}") from None
+
+
+def _values(cfg: DictConfig) -> dict[str, str]:
+    """The values of a configuration by key, not resolved: those that depend on the time would never be equal."""
+    leaves = walk(OmegaConf.to_container(without_hydra(cfg)))
+    return {key: to_override(value) for key, value, _ in leaves if "[]" not in key and not isinstance(value, dict)}
 
 
 def _launcher_settings(launch: Launch) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A search from start to end."""
 
+from fmnist_lightning.runs.provenance import code_sha256
 from fmnist_lightning.tuning.cluster import work_in_jobs
 from fmnist_lightning.tuning.processes import work_in_processes
 from fmnist_lightning.tuning.results import command_of, write_page, write_table
@@ -19,6 +20,10 @@ def run_search(search: Search) -> None:
     print(f"study {search.study} in {shown(search.storage)}; trials in {search.folder}")
     for key, parameter in search.space.items():
         print(f"  {key}={parameter.typed}")
+    code = code_sha256()
+    num = sum(trial.user_attrs.get("code_sha256", code) != code for trial in counted(study))
+    if num:
+        print(f"warning: other code trained {num} of the trials; search.study=NAME starts a study without them")
     table = Table(search)
     print(table.header(), flush=True)
     if search.launcher:

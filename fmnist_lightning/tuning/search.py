@@ -11,7 +11,7 @@ from fmnist_lightning.runs.run import Run
 from fmnist_lightning.tuning.space import Parameter
 
 PRUNERS = ("median", "hyperband", "none")
-# overrides that do not change what a trial computes: they may differ between the commands that join a study
+# keys that do not change what a trial computes: they may differ between the commands that join a study
 _LOCAL = ("data.root", "data.mirrors", "trainer.accelerator", "trainer.devices", "logger", "callbacks.progress")
 
 
@@ -25,6 +25,7 @@ class Search:
         folder: of the trials.
         space: the parameters, by key.
         fixed: overrides of all trials.
+        config: the values of the configuration with these overrides, by key.
         config_dir: as --config-dir.
         silent: overrides that remove the progress display.
         monitor: the metric that the search optimizes: that of best.ckpt.
@@ -44,6 +45,7 @@ class Search:
     folder: Path
     space: Mapping[str, Parameter]
     fixed: Sequence[str] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
     config_dir: str | None = None
     silent: Sequence[str] = ()
     monitor: str = "val/loss"
@@ -71,9 +73,7 @@ class Search:
 
     def settings(self) -> dict[str, str]:
         """What all commands that join the study must agree on."""
-        fixed = dict(override.partition("=")[::2] for override in self.fixed)
         return {
             **{f"search.space.{key}": parameter.typed.replace(" ", "") for key, parameter in self.space.items()},
-            **{key: value for key, value in fixed.items() if key.lstrip("+~") not in _LOCAL},
-            "callbacks.best_checkpoint.monitor": self.monitor,
+            **{key: value for key, value in self.config.items() if not key.startswith(_LOCAL)},
         }

@@ -22,6 +22,7 @@ from fmnist_lightning.tuning.search import Search
 
 # no connection stays open for the minutes of an epoch; seconds to wait for SQLite's lock, or for PostgreSQL
 ENGINE: dict[str, Any] = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
+JOURNAL_START = b'{"op_code'
 _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
@@ -84,6 +85,10 @@ def _open_storage(search: Search, url: URL | None) -> optuna.storages.BaseStorag
         path = Path(search.storage).absolute()  # Optuna's lock is a link to it
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if path.exists():
+                with path.open("rb") as file:
+                    if file.read(len(JOURNAL_START)) not in (b"", JOURNAL_START):
+                        raise ValueError("other content")  # to which Optuna would append
             return JournalStorage(JournalFileBackend(str(path)))
         except (ValueError, KeyError) as error:
             raise ValueError(

@@ -41,7 +41,7 @@ def run_trial(search: Search, trial: optuna.Trial, params: dict[str, Any]) -> fl
 
     in_training = SearchTrial(search.monitor, report)
     summary = train_composed(search, search.run(trial.number).folder, overrides_of(search, params), in_training)
-    for name in ("best_epoch", "data_note", "partial"):
+    for name in ("best_epoch", "data_note", "partial", "code_sha256"):
         trial.set_user_attr(name, summary.get(name))
     _check_data(search, trial.study, summary)
     if summary["status"] == "interrupted":

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_arguments_are_parsed_into_the_dataclass_of_a_command():
     assert parse_arguments(Export, ["run=a=b"]) == Export("a=b", "onnx", None)
     assert parse_arguments(Export, ["--config-dir", "mine", "run=x"]) == Export("x", config_dir="mine")
     assert parse_arguments(Export, ["--config-dir=mine", "run=x"]) == Export("x", config_dir="mine")
+    assert parse_arguments(Export, ["run=~/x"]) == Export(str(Path.home() / "x"))
     assert parse_arguments(Search, ["model=ann", "search.trials=7", "seed=1"]) == Search(7, ["model=ann", "seed=1"])
 
 
@@ -38,6 +40,8 @@ def test_arguments_are_parsed_into_the_dataclass_of_a_command():
         (Export, [], "run=DIR is missing: a run's directory"),
         (Export, ["run=x", "format=onx"], "format=onx: must be one of onnx, torchscript"),
         (Search, ["search.trial=7"], "did you mean search.trials=7?"),
+        (Search, ["trial=7"], "trial=7: no such argument; did you mean search.trials=7?"),
+        (Export, ["run=[A,", "B]"], "run=[A,: ] is missing; a list has no spaces, or is in quotes: 'run=[A, B]'"),
         (Search, ["search.trials=7.5"], "search.trials=7.5: must be"),
         (Search, ["search.trials=1,2"], "search.trials=1,2: must be"),
     ],

@@ -45,7 +45,9 @@ BAD = {
     "logger=[tensorboard,cvs]": ["logger=cvs: allowed are csv", "did you mean logger=csv?"],
     "~callbacks.early_stoping": ["did you mean callbacks.early_stopping?"],
     "experiment=paper": ["allowed are best_ann, best_cnn, cnn_20_epochs, cnn_5_epochs, distilled_ann, fast_cnn"],
+    "data.augment=[flip,": ["a list has no spaces, or is in quotes: 'KEY=[A, B]'"],
     # wrong type
+    "callbacks.early_stopping=null": ["set key by key", "or removed by '~callbacks.early_stopping'"],
     "optimizer.lr=fast": ["optimizer.lr=fast", "a number above 0"],
     "trainer.max_epochs=1.5": ["trainer.max_epochs=1.5", "an integer, at least 1"],
     "data.augment=3": ["true, false, photos or a list of flip, crop, erase"],
@@ -80,7 +82,7 @@ BAD = {
     # not an override at all
     "seed": ["seed"],
     "a b": ["a b: not readable as KEY=VALUE"],
-    "data.root=~/x": ["not readable as KEY=VALUE", "quotes"],
+    "data.root=~/x": ["not readable as KEY=VALUE; ~ is not expanded, type data.root=$HOME/x"],
     "hydra/launcher=cluster": ["allowed are basic"],
     # only detected in the composed configuration
     "callbacks.early_stopping={patience:-5}": ["callbacks.early_stopping.patience=-5", "at least 1"],
@@ -299,6 +301,8 @@ def test_unwritable_run_directory_is_rejected(validate_command, tmp_path, monkey
         validate_command("hydra.run.dir=/proc/runs")
     with pytest.raises(ValueError, match=r"hydra\.run\.dir=x+: cannot write there"):
         validate_command("hydra.run.dir=" + 300 * "x")
+    with pytest.raises(ValueError, match=re.escape("~ is not expanded; type hydra.run.dir=$HOME/x")):
+        validate_command("hydra.run.dir='~/x'")
 
 
 def test_directory_with_a_run_is_rejected(validate_command, tmp_path):
@@ -311,6 +315,9 @@ def test_invalid_value_in_a_config_file_is_rejected(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  dropout: 2\n")
     with pytest.raises(ValueError, match=r"model\.dropout=2: must be a number from 0 to below 1"):
+        validate_command_line(["experiment=mine"], config_dir=str(tmp_path))
+    (tmp_path / "experiment" / "mine.yaml").write_text("model:\n  dropout: 0.2\n")
+    with pytest.raises(ValueError, match="the first line of its file must be '# @package _global_'"):
         validate_command_line(["experiment=mine"], config_dir=str(tmp_path))
 
 

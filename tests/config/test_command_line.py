@@ -229,7 +229,7 @@ def test_hints_can_be_typed(typed, message):
         ("cnn", "cnn: did you mean model=cnn?"),
         ("seed 3", "seed: write seed=VALUE, without spaces"),
         ("help", "help: did you mean --help?"),
-        ("outputs/run", "outputs/run: not KEY=VALUE; --help lists"),
+        ("outputs/run", "outputs/run: not KEY=VALUE; a list has no spaces, KEY=A,B; --help lists"),
         ("--model cnn", "--model cnn: write model=cnn"),
         ("--model=resnet", "--model=resnet: write model=ann or model=cnn"),
         ("-model cnn seed=1", "-model cnn: write model=cnn"),

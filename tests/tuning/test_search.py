@@ -26,6 +26,7 @@ from fmnist_lightning.config import extras
 from fmnist_lightning.config.cores import num_cores
 from fmnist_lightning.runs.run import Run
 from fmnist_lightning.search import search
+from fmnist_lightning.tuning.command_line import parse
 
 LR = "search.space.optimizer.lr=tag(log,interval(1e-4,1e-2))"
 ANN_KEYS = ("optimizer.lr", "optimizer.weight_decay", "model.dropout", "model.hidden", "data.batch_size")
@@ -218,7 +219,16 @@ def test_study_with_another_space_is_rejected_by_its_keys(start):
     assert process.returncode == 1
     assert errors.count("\n") == 1
     assert "search.study=ann: this study has other settings: search.space.model.dropout is interval(0.0,0.5)" in errors
-    assert "seed is not set there, 3 here" in errors
+    assert "seed is 0 there, 3 here" in errors
+
+
+def test_settings_of_a_study_are_those_composed_not_those_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ["model=ann", "data=synthetic", LR, *(f"~search.space.{key}" for key in ANN_KEYS[1:])]
+    settings = parse(typed).settings()
+    assert parse([*typed, "optimizer=adam", "trainer=cpu", "logger=none", "seed=1"]).settings() == settings | {
+        "seed": "1"
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
+from fmnist_lightning.runs.provenance import code_sha256
 from fmnist_lightning.tuning.retries import counted, retry_killed
+from fmnist_lightning.tuning.run import run_search
 from fmnist_lightning.tuning.search import Search
 from fmnist_lightning.tuning.space import Parameter
 from fmnist_lightning.tuning.storage import open_study
@@ -60,9 +64,11 @@ def test_trial_of_a_killed_process_is_queued_again_once(kind, tmp_path, request)
 
 
 def test_file_that_is_no_journal_is_rejected(tmp_path):
-    (tmp_path / "notes.txt").write_text("hello\nworld\n")
-    with pytest.raises(ValueError, match=r"notes\.txt: not a journal file of Optuna"):
-        open_study(make_search(str(tmp_path), str(tmp_path / "notes.txt")))
+    for content in ("hello\nworld\n", "hello"):
+        (tmp_path / "notes.txt").write_text(content)
+        with pytest.raises(ValueError, match=r"notes\.txt: not a journal file of Optuna"):
+            open_study(make_search(str(tmp_path), str(tmp_path / "notes.txt")))
+        assert (tmp_path / "notes.txt").read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,21 @@ def test_database_that_cannot_be_used_is_rejected_without_its_password(storage, 
 def test_message_of_a_server_is_shown(postgresql, tmp_path):
     with pytest.raises(ValueError, match=r'cannot be reached or read \(database "postgresx" does not exist\)'):
         open_study(make_search(str(tmp_path), postgresql + "x"))
+
+
+@pytest.mark.slow
+def test_trials_of_other_code_have_a_warning(tmp_path, capsys):
+    search = replace(make_search(str(tmp_path), str(tmp_path / "s.journal")), num_trials=2)
+    for code in (code_sha256(), "0" * 64):
+        trial = optuna.create_trial(
+            value=0.5,
+            params={"optimizer.lr": 0.2},
+            distributions={"optimizer.lr": optuna.distributions.FloatDistribution(0.1, 0.9)},
+            user_attrs={"code_sha256": code, "directory": str(tmp_path)},
+        )
+        open_study(search).add_trial(trial)
+    run_search(search)
+    assert "warning: other code trained 1 of the trials" in capsys.readouterr().out
 
 
 def test_trials_of_another_study_in_the_folder_are_not_mixed_up(tmp_path):

@@ -34,7 +34,7 @@ class Search:
         pruner: one of PRUNERS.
         max_epochs: of a trial.
         seed: of the trials, and of the sampler.
-        heartbeat: seconds between signs of life in a database; a worker silent for three of them counts as killed.
+        heartbeat: seconds between heartbeats in a database; three missing ones mean that a worker was killed.
         jobs: trials at a time.
         launcher: Hydra's settings of the jobs of a cluster; empty for processes on this machine.
         num_final: seeds with which the best trial is trained and tested.

@@ -48,7 +48,7 @@ def demo(argv: list[str]) -> None:
     arguments = parse_arguments(Arguments, argv)
     for package in ("gradio", "cv2"):
         check_installed(package, f"the page needs {package}")
-    check_device(arguments.accelerator)
+    check_device(arguments.accelerator, key="accelerator")
     runs = read_scored_runs(arguments.run)
     config_dirs = config_dirs_of(arguments.config_dir)
     with listen(arguments.host, arguments.port) as listener:

@@ -47,7 +47,7 @@ class Arguments:
 def evaluate(argv: list[str]) -> int:
     """Scores a run again; 0 if validation and test scores agree with its summary, else 1."""
     arguments = parse_arguments(Arguments, argv)
-    check_device(arguments.accelerator)
+    check_device(arguments.accelerator, key="accelerator")
     run = Run.existing(arguments.run)
     summary = read_scored_summary(run)
     config_dirs = config_dirs_of(arguments.config_dir)

@@ -72,7 +72,7 @@ class Arguments:
 def predict(argv: list[str]) -> int:
     """Writes the predictions; 0 if all images were read, 3 if some were not."""
     arguments = parse_arguments(Arguments, argv)
-    check_device(arguments.accelerator)
+    check_device(arguments.accelerator, key="accelerator")
     runs, config_dirs = read_scored_runs(arguments.run), config_dirs_of(arguments.config_dir)
     save_inputs, labels = (Path(path) if path else None for path in (arguments.save_inputs, arguments.labels))
     if save_inputs:

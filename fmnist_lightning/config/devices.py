@@ -12,8 +12,8 @@ from fmnist_lightning.config.constraints import is_int, is_list
 from fmnist_lightning.config.cores import num_cores
 
 
-def check_device(accelerator: str, devices: Any = 1) -> None:
-    """Rejects a trainer.accelerator and trainer.devices that this machine does not have, with a ValueError."""
+def check_device(accelerator: str, devices: Any = 1, key: str = "trainer.accelerator") -> None:
+    """Rejects an accelerator, which was typed as `key`, and devices that this machine lacks, with a ValueError."""
     on_mac = platform.system() == "Darwin"
     if accelerator == "cpu" or (accelerator == "auto" and num_gpus() == 0):
         if is_list(devices):
@@ -24,7 +24,7 @@ def check_device(accelerator: str, devices: Any = 1) -> None:
         return
     if (accelerator == "mps" and not on_mac) or (accelerator == "cuda" and on_mac) or num_gpus() == 0:
         raise ValueError(
-            f"trainer.accelerator={accelerator}: no such device according to this machine's driver; "
+            f"{key}={accelerator}: no such device according to this machine's driver; "
             "cpu and auto (the best available) are allowed here"
         )
     highest = max(devices) + 1 if is_list(devices) else devices

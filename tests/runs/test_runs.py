@@ -118,7 +118,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
     ("arguments", "words"),
     [
         ([], "run=DIR is missing"),
-        (["run=.", "accelerator=mps"], "accelerator=mps: no such device"),
+        (["run=.", "accelerator=mps"], "^accelerator=mps: no such device"),
         (["run=nowhere"], "run=nowhere: no run, nowhere is missing"),
         (["rum=x"], "did you mean run=x"),
         (["run=.", "accelerator=tpu9"], "accelerator=tpu9: must be one of auto"),

@@ -25,7 +25,7 @@ class Search:
         folder: of the trials.
         space: the parameters, by key.
         fixed: overrides of all trials.
-        config: the values of the configuration with these overrides, by key.
+        config: the values of a trial's configuration, by key.
         config_dir: as --config-dir.
         silent: overrides that remove the progress display.
         monitor: the metric that the search optimizes: that of best.ckpt.
@@ -75,5 +75,5 @@ class Search:
         """What all commands that join the study must agree on."""
         return {
             **{f"search.space.{key}": parameter.typed.replace(" ", "") for key, parameter in self.space.items()},
-            **{key: value for key, value in self.config.items() if not key.startswith(_LOCAL)},
+            **{k: value for k, value in self.config.items() if k not in self.space and not k.startswith(_LOCAL)},
         }

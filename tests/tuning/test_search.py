@@ -226,6 +226,7 @@ def test_settings_of_a_study_are_those_composed_not_those_typed(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     typed = ["model=ann", "data=synthetic", LR, *(f"~search.space.{key}" for key in ANN_KEYS[1:])]
     settings = parse(typed).settings()
+    assert "optimizer.lr" not in settings  # but its interval
     assert parse([*typed, "optimizer=adam", "trainer=cpu", "logger=none", "seed=1"]).settings() == settings | {
         "seed": "1"
     }

@@ -36,7 +36,9 @@ def open_study(search: Search) -> optuna.Study:
     warnings.simplefilter("ignore", ExperimentalWarning)
     with explained(search):
         url = _url(search)
-        if url and url.drivername.startswith("postgresql"):  # before a directory is created
+        if url is None:
+            _check_journal(Path(search.storage))
+        elif url.drivername.startswith("postgresql"):  # before a directory is created
             sqlalchemy.create_engine(url, **ENGINE).connect().close()
     with explained(search), search.lock():  # two processes at a time would create the tables twice
         study = optuna.create_study(
@@ -80,15 +82,19 @@ def _url(search: Search) -> URL | None:
     return url.set(drivername="postgresql+pg8000", password=url.password or os.environ.get("PGPASSWORD"))
 
 
+def _check_journal(path: Path) -> None:
+    """Rejects a file of the user's, to which Optuna would append, before a lock is created next to it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(JOURNAL_START)) not in (b"", JOURNAL_START):
+                raise ValueError(f"search.storage={path}: exists and is not a journal file of Optuna")
+
+
 def _open_storage(search: Search, url: URL | None) -> optuna.storages.BaseStorage:
     if url is None:
         path = Path(search.storage).absolute()  # Optuna's lock is a link to it
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if path.exists():
-                with path.open("rb") as file:
-                    if file.read(len(JOURNAL_START)) not in (b"", JOURNAL_START):
-                        raise ValueError("other content")  # to which Optuna would append
             return JournalStorage(JournalFileBackend(str(path)))
         except (ValueError, KeyError) as error:
             raise ValueError(

@@ -66,9 +66,10 @@ def test_trial_of_a_killed_process_is_queued_again_once(kind, tmp_path, request)
 def test_file_that_is_no_journal_is_rejected(tmp_path):
     for content in ("hello\nworld\n", "hello"):
         (tmp_path / "notes.txt").write_text(content)
-        with pytest.raises(ValueError, match=r"notes\.txt: not a journal file of Optuna"):
+        with pytest.raises(ValueError, match=r"notes\.txt: exists and is not a journal file of Optuna"):
             open_study(make_search(str(tmp_path), str(tmp_path / "notes.txt")))
         assert (tmp_path / "notes.txt").read_text() == content
+        assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
